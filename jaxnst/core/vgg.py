@@ -1,0 +1,159 @@
+"""VGG19 without its classifier, in Flax: layer names, the network, and the features of one image.
+
+It knows shapes and names; where weights come from is the business of `jaxnst.weights`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from typing import TYPE_CHECKING, Any, cast
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+
+from jaxnst.core.conv import conv3x3
+
+if TYPE_CHECKING:
+    from jaxtyping import Array, Float
+
+BLOCKS = ((64, 2), (128, 2), (256, 4), (512, 4), (512, 4))
+"""Channels and convolutions of each block (Simonyan and Zisserman 2015, table 1, column E)."""
+
+
+def _layer_names() -> Iterable[str]:
+    for block, (_, convolutions) in enumerate(BLOCKS, start=1):
+        for i in range(1, convolutions + 1):
+            yield f"conv{block}_{i}"
+            yield f"relu{block}_{i}"
+        yield f"pool{block}"
+
+
+LAYERS = tuple(_layer_names())
+"""All 37 layer names in network order; `conv*` is before the ReLU."""
+
+
+def channels(layer: str) -> int:
+    """Number of channels of a layer (`N_l` in the papers)."""
+    return BLOCKS[int(layer[4]) - 1][0]
+
+
+def stride(layer: str) -> int:
+    """Pixels of the image per position of the layer, along each side: 1, 2, 4, 8, 16 or 32."""
+    block = int(layer[4]) - 1
+    return 2 ** (block + 1 if layer.startswith("pool") else block)
+
+
+def _windows(x: Float[Array, "h w c"]) -> list[Float[Array, "h2 w2 c"]]:
+    """The four pixels of each 2x2 window in reading order; odd edges are dropped."""
+    h, w, c = x.shape
+    x = x[: h // 2 * 2, : w // 2 * 2].reshape(h // 2, 2, w // 2, 2, c)
+    return [x[:, row, :, column] for row in (0, 1) for column in (0, 1)]
+
+
+def max_pool(x: Float[Array, "h w c"]) -> Float[Array, "h2 w2 c"]:
+    """Largest of each 2x2 window, stride 2; odd edges are dropped.
+
+    Of equal values the first in reading order gets the gradient, as in PyTorch (flat regions are full of
+    ties). Comparisons of slices, because the gradient of XLA's own pooling costs a tenth more on a CPU.
+    """
+
+    def larger(a: Array, b: Array) -> Array:
+        return jnp.where(b > a, b, a)
+
+    top_left, top_right, bottom_left, bottom_right = _windows(x)
+    return larger(larger(top_left, top_right), larger(bottom_left, bottom_right))
+
+
+def average_pool(x: Float[Array, "h w c"]) -> Float[Array, "h2 w2 c"]:
+    """Mean of each 2x2 window, stride 2; odd edges are dropped."""
+    top_left, top_right, bottom_left, bottom_right = _windows(x)
+    return (top_left + top_right + bottom_left + bottom_right) / 4
+
+
+POOLINGS: Mapping[str, Callable] = {"max": max_pool, "average": average_pool}
+
+
+class InputTransform(nn.Module):
+    """RGB in [0, 1] to what the weights were trained on: `(image * scale - mean) / std`."""
+
+    @nn.compact
+    def __call__(self, image: Float[Array, "h w 3"]) -> Float[Array, "h w 3"]:
+        """Apply it to one image."""
+        scale = self.param("scale", nn.initializers.ones, ())
+        mean = self.param("mean", nn.initializers.zeros, (3,))
+        std = self.param("std", nn.initializers.ones, (3,))
+        return (image * scale - mean) / std
+
+
+class Convolution(nn.Module):
+    """A 3x3 convolution with a bias."""
+
+    channels: int
+
+    @nn.compact
+    def __call__(self, x: Float[Array, "h w i"]) -> Float[Array, "h w o"]:
+        """Apply it to one feature map."""
+        kernel = self.param("kernel", nn.initializers.he_normal(), (3, 3, x.shape[-1], self.channels))
+        bias = self.param("bias", nn.initializers.zeros, (self.channels,))
+        return conv3x3(x, kernel) + bias
+
+
+class VGG19(nn.Module):
+    """The network up to the deepest layer asked for.
+
+    Attributes:
+      layers: names from `LAYERS` whose outputs are returned.
+      pooling: `max_pool`, `average_pool`, or any function `[H, W, C] -> [H // 2, W // 2, C]`.
+
+    Source: Simonyan and Zisserman 2015, Very deep convolutional networks for large-scale image recognition.
+    """
+
+    layers: tuple[str, ...] = LAYERS
+    pooling: Callable = max_pool
+
+    @nn.compact
+    def __call__(self, image: Float[Array, "h w 3"]) -> dict[str, Float[Array, "h_l w_l c_l"]]:
+        """Return `{name: feature map}` of the layers asked for, for one image (RGB, [0, 1])."""
+        x = InputTransform(name="input")(image)
+        found = {}
+        deepest = max((LAYERS.index(layer) for layer in self.layers), default=-1)
+        for layer in LAYERS[: deepest + 1]:
+            if layer.startswith("conv"):
+                x = Convolution(channels(layer), name=layer)(x)
+            elif layer.startswith("relu"):
+                x = jax.nn.relu(x)
+            else:
+                x = self.pooling(x)
+            if layer in self.layers:
+                found[layer] = x
+        return found
+
+
+def features(
+    params: Mapping[str, Any],
+    image: Float[Array, "h w 3"],
+    layers: Iterable[str],
+    pooling: Callable = max_pool,
+) -> dict[str, Float[Array, "h_l w_l c_l"]]:
+    """Feature maps of one image.
+
+    Args:
+      params: `jaxnst.weights.load_weights(...).params`, or the same tree with your own numbers.
+      image: float32 `[H, W, 3]`, RGB, [0, 1]; both sides at least the deepest layer's `stride`.
+      layers: names from `LAYERS`.
+      pooling: `max_pool` (default), `average_pool`, or a function of your own.
+
+    Returns:
+      `{layer: [H_l, W_l, C_l]}`.
+
+    Raises:
+      ValueError: a name is not in `LAYERS`, or the image is smaller than a layer's stride.
+    """
+    layers = tuple(layers)
+    for layer in layers:
+        if layer not in LAYERS:
+            raise ValueError(f"there is no layer {layer!r} in VGG19")
+        if min(image.shape[:2]) < stride(layer):
+            raise ValueError(f"{layer} needs an image of at least {stride(layer)} pixels, not {image.shape[:2]}")
+    return cast("dict[str, Array]", VGG19(layers, pooling).apply({"params": params}, image))
