@@ -1,0 +1,234 @@
+"""The `jaxnst` command: flags from `Config`, a progress bar, files out, one sentence for every mistake.
+
+What holds for a whole process and not for a library is set here: the cache of compiled programs, logging,
+how warnings look.
+"""
+
+from __future__ import annotations
+
+import argparse
+import csv
+import logging
+import sys
+import warnings
+from collections.abc import Callable
+from pathlib import Path
+from typing import Annotated, Any
+
+import tyro
+from tyro.conf import FlagConversionOff, OmitArgPrefixes, Positional
+
+from jaxnst import images
+from jaxnst import weights as weight_files
+from jaxnst.config import Config
+from jaxnst.errors import InputError, choose
+from jaxnst.presets import PRESETS
+from jaxnst.stylize import Progress, Result, resolve_config, stylize
+
+INTERRUPTED = 130
+"""The exit status of a run that Ctrl-C ended, also when it saved what it had."""
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run the command.
+
+    Args:
+      arguments: what follows `jaxnst`; default: the process's own.
+
+    Returns:
+      The exit status: 0 done, 1 the system failed us, 2 something given cannot be used, 130 Ctrl-C.
+    """
+    arguments = sys.argv[1:] if arguments is None else arguments
+    warnings.showwarning = _show_warning
+    try:
+        return _commands(arguments or ["--help"])
+    except InputError as error:
+        print(f"jaxnst: {error}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print("jaxnst: interrupted; nothing was written.", file=sys.stderr)
+        return INTERRUPTED
+    except OSError as error:
+        print(f"jaxnst: {error.strerror or error}: {error.filename or 'while writing'}", file=sys.stderr)
+        return 1
+
+
+def _commands(arguments: list[str]) -> int:
+    base = _base_config(arguments) if arguments[0] == "stylize" else Config()
+
+    def stylize_command(
+        content: Positional[str],
+        style: Positional[tuple[str, ...]],
+        /,
+        out: str,
+        preset: str | None = None,
+        config: str | None = None,
+        history: str | None = None,
+        snapshots: int = 0,
+        quiet: bool = False,
+        verbose: bool = False,
+        settings: Annotated[Config, OmitArgPrefixes] = base,
+    ) -> int:
+        """Make a picture with the content of one picture and the style of others.
+
+        Args:
+          content: the photo.
+          style: one painting, or several to mix.
+          out: the picture to write: .png, .jpg, .webp or .tif.
+          preset: start from a published system (see `jaxnst presets`).
+          config: start from the settings saved in a picture that jaxnst made.
+          history: write the losses of every step to this CSV file.
+          snapshots: also write the picture after every so many steps, beside `out`.
+          quiet: no progress bar, no messages.
+          verbose: tell device, sizes, memory estimate and compile time.
+          settings: every setting of the run.
+        """
+        del preset, config  # already in `settings`
+        return _stylize(content, style, out, history, snapshots, quiet, verbose, settings)
+
+    return tyro.extras.subcommand_cli_from_dict(
+        {"stylize": stylize_command, "weights": _weights, "presets": _presets},
+        prog="jaxnst",
+        description="Neural style transfer: the content of a photo in the style of a painting.",
+        args=arguments,
+        config=(FlagConversionOff,),
+    )
+
+
+def _base_config(arguments: list[str]) -> Config:
+    """The settings that the flags start from: `--preset`'s, `--config`'s or the defaults."""
+    parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
+    parser.add_argument("--preset")
+    parser.add_argument("--config")
+    given, _ = parser.parse_known_args(arguments)
+    if given.config is None:
+        return resolve_config(given.preset, None, {})
+    metadata = images.read_metadata(given.config)
+    config = Config.from_dict(metadata["config"])
+    if weight_files.load_weights(config.weights).sha256 != metadata.get("weights_sha256"):
+        warnings.warn(f"{given.config} was made with other weights than today's {config.weights}", stacklevel=1)
+    return resolve_config(given.preset, config, {})
+
+
+def _stylize(
+    content: str,
+    style: tuple[str, ...],
+    out: str,
+    history: str | None,
+    snapshots: int,
+    quiet: bool,
+    verbose: bool,
+    config: Config,
+) -> int:
+    images.check_output(out)
+    if history is not None:
+        _check_folder(history, "history")
+    if snapshots < 0:
+        raise InputError(f"snapshots: {snapshots} is negative; 0 writes none.")
+    if verbose:
+        logging.basicConfig(format="jaxnst: %(message)s")
+        logging.getLogger("jaxnst").setLevel(logging.INFO)
+    _cache_compiled_programs()
+    result = stylize(
+        content,
+        style,
+        config=config,
+        progress=not quiet,
+        callback=_snapshot_writer(Path(out), snapshots, config) if snapshots else None,
+    )
+    result.save(out)
+    if history is not None:
+        _write_history(Path(history), result)
+    steps = len(result.history["total"])
+    if not quiet:
+        height, width, _ = result.array.shape
+        print(f"{out}: {width}x{height}, {steps} steps, {result.seconds:.0f} s", file=sys.stderr)
+    return 0 if steps == config.steps else INTERRUPTED
+
+
+def _snapshot_writer(out: Path, every: int, config: Config) -> Callable[[Progress], None]:
+    """A callback that writes `NAME-0050.png` beside `NAME.png`."""
+    digits = max(4, len(str(config.steps)))
+
+    def write(progress: Progress) -> None:
+        if progress.step % every == 0:
+            path = out.with_name(f"{out.stem}-{progress.step:0{digits}d}{out.suffix}")
+            images.save_image(path, progress.image)
+
+    return write
+
+
+def _check_folder(path: str, argument: str) -> None:
+    folder = Path(path).parent
+    if not folder.is_dir():
+        raise InputError(f"{argument}: the folder {str(folder)!r} does not exist; make it first.")
+
+
+def _write_history(path: Path, result: Result) -> None:
+    """Write one line a step: `step,total,content,style,tv`."""
+    aside = path.with_name(f".{path.name}.part")
+    try:
+        with aside.open("w", newline="") as file:
+            writer = csv.writer(file)
+            writer.writerow(["step", *result.history])
+            for step, losses in enumerate(zip(*result.history.values(), strict=True), start=1):
+                writer.writerow([step, *losses])
+        aside.replace(path)
+    finally:
+        aside.unlink(missing_ok=True)
+
+
+def _cache_compiled_programs() -> None:
+    """Keep compiled programs between runs, unless the user has chosen a place already."""
+    import jax
+
+    if jax.config.jax_compilation_cache_dir is None:
+        jax.config.update("jax_compilation_cache_dir", str(weight_files.cache_folder() / "compiled"))
+        jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.2)
+
+
+def _weights(
+    action: Positional[str],
+    name: Positional[str] = "",
+    /,
+    file: str | None = None,
+) -> int:
+    """List, fetch or verify network weights.
+
+    Args:
+      action: list, fetch or verify.
+      name: caffe, torchvision, or for verify the path of an HDF5 file.
+      file: for fetch: a file downloaded by hand.
+    """
+    choose("action", action, ("list", "fetch", "verify"))
+    if action == "fetch":
+        print(weight_files.fetch(name or "torchvision", file=file))
+    elif action == "verify":
+        print(f"{name or 'caffe'}: {weight_files.verify(name or 'caffe')}")
+    else:
+        for record in weight_files.list_weights():
+            print(f"{record.name}: {record.location}\n  {record.source}\n  {record.licence}")
+    return 0
+
+
+def _presets() -> int:
+    """List the published systems and how each differs from the defaults."""
+    defaults = Config().to_dict()
+    for name, preset in PRESETS.items():
+        print(name)
+        for field, value in preset.to_dict().items():
+            if value != defaults[field]:
+                print(f"  --{field.replace('_', '-')} {_flag_value(value)}")
+    return 0
+
+
+def _flag_value(value: Any) -> str:
+    return " ".join(map(str, value)) if isinstance(value, list) else str(value)
+
+
+def _show_warning(message: Warning | str, *_: Any) -> None:
+    print(f"jaxnst: warning: {message}", file=sys.stderr)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

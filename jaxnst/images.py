@@ -1,0 +1,392 @@
+"""Pictures in and out: whatever holds a picture becomes float32 RGB in [0, 1], and back to a file.
+
+Knows about files, Pillow, EXIF and colour profiles; knows nothing about JAX, PyTorch or style transfer.
+Pillow reads 16-bit gray at full depth but 16-bit RGB at 8 bits; so does this module.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import difflib
+import io
+import json
+import os
+import uuid
+import warnings
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+import numpy as np
+import numpy.typing as npt
+from PIL import Image, ImageCms, ImageOps, UnidentifiedImageError
+
+from jaxnst.errors import InputError
+
+if TYPE_CHECKING:
+    from jaxtyping import Float
+
+PathLike: TypeAlias = str | os.PathLike[str]
+Picture: TypeAlias = PathLike | Image.Image | npt.ArrayLike
+
+FORMATS = {".png": "PNG", ".jpg": "JPEG", ".jpeg": "JPEG", ".webp": "WEBP", ".tif": "TIFF", ".tiff": "TIFF"}
+LONGEST_SIDE = {"JPEG": 65500, "WEBP": 16383}  # what libjpeg and libwebp can encode, in pixels
+PROFILE_MODES = {b"GRAY": "L", b"RGB ": "RGB", b"CMYK": "CMYK"}  # an ICC header's colour space -> Pillow mode
+
+IMAGE_DESCRIPTION, SOFTWARE = 0x010E, 0x0131  # EXIF tags
+RANGE_TOLERANCE = 1e-3  # resizing and 16-bit floats overshoot [0, 1] by this much, and mean no harm
+
+
+def read_image(picture: Picture, argument: str = "image") -> Float[np.ndarray, "h w 3"]:
+    """Turn a file, a PIL image or an array into upright sRGB over white.
+
+    Args:
+      picture: a path; a PIL image of any mode; or an array (NumPy, JAX, PyTorch) `[H, W]`, `[H, W, 1]`,
+        `[H, W, 3]` or `[H, W, 4]`, uint8, uint16 or float in [0, 1]. Of an animation, the first frame.
+      argument: the name of the argument in error messages; default "image".
+
+    Returns:
+      A new float32 array `[H, W, 3]` in [0, 1], sRGB-encoded.
+
+    Raises:
+      InputError: no such file, not a picture, truncated, empty, or an array of another shape, type or range.
+    """
+    if isinstance(picture, (str, os.PathLike)):
+        return _from_pil(_open(picture, argument), argument)
+    if isinstance(picture, Image.Image):
+        return _from_pil(_decoded(picture, "the PIL image", argument), argument)
+    return _from_array(picture, argument)
+
+
+def fit_size(shape: tuple[int, int], size: int) -> tuple[int, int]:
+    """The height and width at which the longer side is `size` and the proportions are kept.
+
+    Args:
+      shape: height and width now, in pixels.
+      size: the longer side to have, in pixels, at least 1.
+
+    Returns:
+      Height and width; the shorter side is rounded, and at least 1.
+    """
+    height, width = (max(1, round(side * size / max(shape))) for side in shape)
+    return height, width
+
+
+def resize(array: Float[np.ndarray, "h w c"], size: tuple[int, int]) -> Float[np.ndarray, "h2 w2 c"]:
+    """Resample with Pillow's antialiased Lanczos filter, in float: nothing is rounded to 8 bits.
+
+    Args:
+      array: float32 `[H, W, C]` in [0, 1], any number of channels.
+      size: the height and width to have, in pixels.
+
+    Returns:
+      Float32 `[*size, C]`, clipped to [0, 1] (Lanczos overshoots); or `array` itself if the size is the same.
+    """
+    if array.shape[:2] == tuple(size):
+        return array
+    height, width = size
+    channels = [
+        Image.fromarray(np.ascontiguousarray(channel, np.float32)).resize(
+            (width, height), Image.Resampling.LANCZOS
+        )
+        for channel in np.moveaxis(array, -1, 0)
+    ]
+    return np.stack([np.asarray(channel) for channel in channels], axis=-1).clip(0, 1)
+
+
+def to_pil(array: Float[np.ndarray, "h w 3"]) -> Image.Image:
+    """Round a picture to 8 bits.
+
+    Args:
+      array: float `[H, W, 3]`, sRGB-encoded; what lies outside [0, 1] is clipped.
+
+    Returns:
+      A PIL image, mode RGB.
+    """
+    return Image.fromarray(np.rint(np.clip(array, 0, 1) * np.float32(255)).astype(np.uint8))
+
+
+def save_image(
+    path: PathLike,
+    array: Float[np.ndarray, "h w 3"],
+    metadata: Mapping[str, Any] | None = None,
+    quality: int = 95,
+) -> None:
+    """Write a picture so that, whatever happens, `path` holds either the old file or the whole new one.
+
+    Args:
+      path: where to; the extension chooses PNG, JPEG, WebP or TIFF.
+      array: float `[H, W, 3]` in [0, 1], sRGB-encoded.
+      metadata: what JSON can hold, kept in the EXIF image description for `read_metadata`; default none.
+      quality: of JPEG and WebP, 1 to 100; default 95.
+
+    Raises:
+      InputError: the path will not do, or the format cannot hold this many pixels or this much metadata.
+      OSError: the disk is full or the like.
+    """
+    array = np.asarray(array)
+    check_output(path, "path", (array.shape[0], array.shape[1]))
+    target = _expand(path).resolve()  # so that a symbolic link stays one
+    encoded = _encode(to_pil(array), FORMATS[target.suffix.lower()], metadata, quality)
+    # Not tempfile: its files are readable by their owner only, and would stay so after the rename.
+    aside = target.with_name(f".{uuid.uuid4().hex}.tmp")
+    try:
+        aside.write_bytes(encoded)
+        aside.replace(target)
+    finally:
+        aside.unlink(missing_ok=True)
+
+
+def check_output(path: PathLike, argument: str = "out", size: tuple[int, int] | None = None) -> None:
+    """Find out, before the work, whether a picture can be saved under this path.
+
+    Args:
+      path: where the picture shall go.
+      argument: the name of the argument in error messages; default "out".
+      size: its height and width in pixels, if known already; default None.
+
+    Raises:
+      InputError: unknown extension, no such folder, no permission to write there, the path is a folder,
+        or the format cannot hold so large a picture.
+    """
+    given = os.fspath(path)
+    try:
+        target = _expand(path).resolve()
+        is_folder = target.is_dir()
+    except (OSError, ValueError) as error:  # too long a name, a null character
+        raise InputError(f"{argument}: {given!r} cannot be a path ({_reason(error)}); rename it.") from error
+    if is_folder:
+        raise InputError(f"{argument}: {given!r} is a folder; give the path of a file in it.")
+    image_format = FORMATS.get(target.suffix.lower())
+    if image_format is None:
+        ending = f"the extension {target.suffix!r} is unknown" if target.suffix else "there is no extension"
+        raise InputError(f"{argument}: {ending} in {given!r}; use one of: {', '.join(FORMATS)}.")
+    if not target.parent.is_dir():
+        raise InputError(f"{argument}: there is no folder {str(target.parent)!r}; create it first.")
+    if not os.access(target.parent, os.W_OK):
+        raise InputError(f"{argument}: no permission to write to {str(target.parent)!r}; choose another.")
+    limit = LONGEST_SIDE.get(image_format)
+    if size and limit and max(size) > limit:
+        raise InputError(
+            f"{argument}: {image_format} ends at {limit} pixels, not {max(size)}; use .png or .tiff."
+        )
+
+
+def read_metadata(path: PathLike, argument: str = "config") -> dict[str, Any]:
+    """Read back what `save_image` stored beside the pixels.
+
+    Args:
+      path: a picture written by `save_image`.
+      argument: the name of the argument in error messages; default "config".
+
+    Returns:
+      The metadata, as JSON gives it back: tuples have become lists.
+
+    Raises:
+      InputError: the file cannot be read, or holds no such metadata.
+    """
+    try:
+        metadata = json.loads(_open(path, argument).getexif()[IMAGE_DESCRIPTION])
+    except (KeyError, TypeError, json.JSONDecodeError):
+        metadata = None
+    if not isinstance(metadata, dict):
+        raise InputError(f"{argument}: {os.fspath(path)!r} has no settings; give a picture saved by jaxnst.")
+    return metadata
+
+
+def _encode(image: Image.Image, image_format: str, metadata: Mapping[str, Any] | None, quality: int) -> bytes:
+    options: dict[str, Any] = {
+        "JPEG": {"quality": quality, "subsampling": 0},
+        "WEBP": {"quality": quality},
+        "TIFF": {"compression": "tiff_adobe_deflate"},
+    }.get(image_format, {})
+    exif = Image.Exif()
+    if metadata is not None:
+        exif[IMAGE_DESCRIPTION] = json.dumps(dict(metadata), ensure_ascii=True)
+        exif[SOFTWARE] = f"jaxnst {metadata.get('version', '')}".strip()
+    file = io.BytesIO()
+    try:
+        image.save(file, image_format, exif=exif, **options)
+    except ValueError as error:
+        raise InputError(f"path: {image_format} cannot hold this ({error}); use .png or .tiff.") from error
+    return file.getvalue()
+
+
+def _expand(path: PathLike) -> Path:
+    try:
+        return Path(path).expanduser()
+    except RuntimeError:  # "~scan.png" is a file, not somebody's home
+        return Path(path)
+
+
+def _open(path: PathLike, argument: str) -> Image.Image:
+    given = os.fspath(path)
+    data = _read_bytes(_expand(path), given, argument)
+    if not data:
+        raise InputError(f"{argument}: {given!r} is an empty file; give a picture.")
+    return _decoded(io.BytesIO(data), repr(given), argument)
+
+
+def _decoded(source: io.BytesIO | Image.Image, name: str, argument: str) -> Image.Image:
+    """A PIL image with all its pixels, so that damage shows now and not later."""
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", Image.DecompressionBombWarning)
+            image = source if isinstance(source, Image.Image) else Image.open(source)
+            image.load()
+    except UnidentifiedImageError as error:
+        raise InputError(f"{argument}: {name} is no picture that Pillow reads; try PNG or JPEG.") from error
+    except Image.DecompressionBombError as error:
+        advice = "make it smaller, or set PIL.Image.MAX_IMAGE_PIXELS = None if you trust it"
+        raise InputError(f"{argument}: {name} has more pixels than Pillow opens; {advice}.") from error
+    except MemoryError:
+        raise
+    except Exception as error:  # Pillow's decoders raise whatever the damage makes them stumble over
+        raise InputError(f"{argument}: {name} is truncated or damaged ({error}); use a whole one.") from error
+    return image
+
+
+def _read_bytes(path: Path, given: str, argument: str) -> bytes:
+    try:
+        return path.read_bytes()
+    except FileNotFoundError as error:
+        raise InputError(f"{argument}: there is no file {given!r}; {_near(path)}") from error
+    except IsADirectoryError as error:
+        raise InputError(f"{argument}: {given!r} is a folder; give the path of one picture.") from error
+    except (OSError, ValueError) as error:  # ValueError: a null character in the path
+        raise InputError(
+            f"{argument}: {given!r} cannot be read ({_reason(error)}); check the path."
+        ) from error
+
+
+def _reason(error: Exception) -> str:
+    return getattr(error, "strerror", None) or str(error)
+
+
+def _near(path: Path) -> str:
+    """What to say about a missing file: similar names beside it, whatever their capitals."""
+    try:
+        names = {entry.name.lower(): entry for entry in sorted(path.parent.iterdir()) if entry.is_file()}
+    except OSError:
+        return f"there is no folder {str(path.parent)!r} either."
+    near = [str(names[name]) for name in difflib.get_close_matches(path.name.lower(), names, n=3)]
+    return f"did you mean {' or '.join(near)}?" if near else "check the path."
+
+
+def _from_pil(image: Image.Image, argument: str) -> Float[np.ndarray, "h w 3"]:
+    """A decoded PIL image of any mode as RGB over white."""
+    if 0 in image.size:
+        raise InputError(f"{argument}: the picture is {image.width}x{image.height}; use one that has pixels.")
+    with contextlib.suppress(Exception):  # EXIF can be too broken to hold an orientation; the pixels are fine
+        image = ImageOps.exif_transpose(image)
+    profile = image.info.get("icc_profile") if image.mode != "LAB" else None
+    if image.mode in ("I", "F") or image.mode.startswith("I;16"):
+        return _from_deep_gray(image, profile, argument)
+    if not image.has_transparency_data:
+        return _unit(_to_srgb(image, profile, argument))
+    rgba = (image.convert("LA") if image.mode == "La" else image).convert("RGBA")
+    # A gray picture's profile is for gray, so its colour is taken back to one channel.
+    colour = rgba.getchannel("R") if Image.getmodebase(image.mode) == "L" else rgba.convert("RGB")
+    return _over_white(_unit(_to_srgb(colour, profile, argument)), _unit(rgba.getchannel("A"))[..., None])
+
+
+def _from_deep_gray(image: Image.Image, profile: bytes | None, argument: str) -> Float[np.ndarray, "h w 3"]:
+    """Gray of more than 8 bits, which Pillow's own conversions would clip to 255."""
+    gray = np.asarray(image)
+    opaque = gray != image.info.get("transparency", -1)
+    if image.mode == "I" and gray.min() >= 0 and gray.max() <= 65535:
+        gray = gray.astype(np.uint16)
+    gray = _to_floats(gray, argument)
+    rgb = np.repeat(gray[..., None], 3, axis=-1)
+    if profile:
+        # Pillow can only convert to 8-bit RGB: convert its 256 levels, and interpolate between them.
+        levels = np.arange(256, dtype=np.uint8)
+        curve = _unit(_to_srgb(Image.fromarray(levels[None]), profile, argument))[0]
+        rgb = np.stack([np.interp(gray, levels / 255, channel) for channel in curve.T], axis=-1)
+    return _over_white(rgb, opaque[..., None]).astype(np.float32)
+
+
+def _to_srgb(image: Image.Image, profile: bytes | None, argument: str) -> Image.Image:
+    """RGB of a picture without alpha, converted from its ICC profile, if it has one, to sRGB."""
+    if profile:
+        mode = "CMYK" if image.mode == "CMYK" else Image.getmodebase(image.mode)
+        try:
+            wanted = PROFILE_MODES.get(profile[16:20], "another colour space")
+            if mode != wanted and (mode, wanted) != ("L", "RGB"):
+                raise ValueError(f"it is for {wanted}, the picture is {mode}")
+            source = ImageCms.ImageCmsProfile(io.BytesIO(profile))
+            srgb = ImageCms.createProfile("sRGB")
+            # Little CMS's shortcut for gray is off by up to 9 levels of 255 in the shadows, and no faster.
+            flags = ImageCms.Flags.NOOPTIMIZE if wanted == "L" else ImageCms.Flags.NONE
+            transform = ImageCms.buildTransform(source, srgb, wanted, "RGB", flags=flags)
+            return transform.apply(image.convert(wanted))
+        except (ImageCms.PyCMSError, OSError, TypeError, ValueError) as error:
+            warnings.warn(f"{argument}: its colour profile is ignored ({error}).", stacklevel=4)
+    return image.convert("RGB")
+
+
+def _from_array(picture: Any, argument: str) -> Float[np.ndarray, "h w 3"]:
+    array = _to_numpy(picture, argument)
+    _check_shape(array.shape, argument)
+    array = _to_floats(array, argument)
+    if array.ndim == 2:
+        array = array[..., None]
+    if array.shape[-1] == 4:
+        return _over_white(array[..., :3], array[..., 3:])
+    return np.repeat(array, 3, axis=-1) if array.shape[-1] == 1 else array
+
+
+def _to_numpy(picture: Any, argument: str) -> np.ndarray:
+    kind = type(picture).__name__
+    try:
+        if hasattr(picture, "detach"):  # a PyTorch tensor, on whatever device
+            picture = picture.detach().cpu()
+            picture = (picture.float() if "bfloat16" in str(picture.dtype) else picture).numpy()
+        array = np.asarray(picture)
+    except (TypeError, ValueError, RuntimeError) as error:
+        raise InputError(
+            f"{argument}: {kind} does not become a NumPy array ({error}); convert it."
+        ) from error
+    if array.dtype.kind in "OSU" or array.ndim == 0:
+        raise InputError(f"{argument}: {kind} is not a picture; give a path, a PIL image or an array.")
+    return array
+
+
+def _check_shape(shape: tuple[int, ...], argument: str) -> None:
+    if 0 in shape:
+        raise InputError(f"{argument}: an array of shape {list(shape)} has no pixels; use one that has.")
+    if len(shape) == 2 or (len(shape) == 3 and shape[-1] in (1, 3, 4)):
+        return
+    advice = "use [H, W], [H, W, 1], [H, W, 3] or [H, W, 4]"
+    if len(shape) == 3 and shape[0] in (1, 3, 4):
+        advice = "move the channels last"
+    elif len(shape) == 4:
+        first = shape[1] in (1, 3, 4) and shape[-1] not in (1, 3, 4)
+        advice = "pass one picture at a time, without the batch axis" + (", channels last" if first else "")
+    raise InputError(f"{argument}: an array of shape {list(shape)} is not a picture; {advice}.")
+
+
+def _to_floats(array: np.ndarray, argument: str) -> np.ndarray:
+    """Numbers of any permitted type as a new float32 array in [0, 1]."""
+    if array.dtype.kind == "u" and array.dtype.itemsize <= 2:
+        return array.astype(np.float32) / np.iinfo(array.dtype).max
+    if array.dtype.name == "bfloat16":
+        array = array.astype(np.float32)
+    if array.dtype.kind != "f":
+        raise InputError(f"{argument}: numbers of type {array.dtype} will not do; use uint8 or float.")
+    low, high = float(array.min()), float(array.max())
+    if not np.isfinite([low, high]).all():
+        raise InputError(f"{argument}: there are NaN or infinite values; replace them by numbers in [0, 1].")
+    if low < -RANGE_TOLERANCE or high > 1 + RANGE_TOLERANCE:
+        signed, bytes_ = low >= -1 and high <= 1, low >= 0 and high <= 255
+        advice = "use (x + 1) / 2" if signed else "divide by 255" if bytes_ else "rescale them"
+        raise InputError(f"{argument}: floats must be in [0, 1], not {low:.4g} to {high:.4g}; {advice}.")
+    return array.clip(0, 1).astype(np.float32)
+
+
+def _unit(image: Image.Image) -> np.ndarray:
+    return np.asarray(image, dtype=np.float32) / 255
+
+
+def _over_white(rgb: np.ndarray, alpha: np.ndarray) -> np.ndarray:
+    return rgb * alpha + (1 - alpha)
