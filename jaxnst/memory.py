@@ -15,7 +15,8 @@ if TYPE_CHECKING:
 BYTES_PER_PIXEL = 2776
 """XLA's own figure for one evaluation in float32 up to conv5_1, from `compile().memory_analysis()`."""
 
-NETWORK_BYTES = 80_000_000
+NETWORK_BYTES = 500_000_000
+"""The weights, and Winograd's filters on a CPU."""
 
 
 def estimate_bytes(config: Config, height: int, width: int) -> int:

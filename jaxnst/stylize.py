@@ -43,6 +43,7 @@ _start = jax.jit(solver.start, static_argnums=0)
 _targets = jax.jit(objective.make_targets, static_argnums=0)
 _evaluate = jax.jit(objective.evaluate, static_argnums=0)
 _features = jax.jit(vgg.features, static_argnums=(2, 3))
+_with_winograd = jax.jit(vgg.with_winograd)
 
 
 @dataclass(frozen=True)
@@ -339,12 +340,13 @@ def _optimise(plan: _Plan) -> Iterator[Progress]:
     config = plan.config
     problem = to_problem(config)
     key = jax.random.key(config.seed)
+    params = _with_winograd(plan.params) if jax.default_backend() == "cpu" else plan.params
     picture, done = None, 0
     for scale, size in enumerate(plan.sizes):
         array = _first_picture(plan, size) if picture is None else images.resize(np.asarray(picture), size)
         picture = jnp.asarray(array)
         inputs = solver.Inputs(
-            plan.params, _targets_at(plan, size), plan.loss_weights, jnp.float32(config.learning_rate)
+            params, _targets_at(plan, size), plan.loss_weights, jnp.float32(config.learning_rate)
         )
         memory = _start(problem, inputs, picture, jax.random.fold_in(key, scale))
         last = config.steps * (scale + 1) // config.scales
