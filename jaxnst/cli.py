@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import tyro
-from tyro.conf import FlagConversionOff, OmitArgPrefixes, Positional
+from tyro.conf import OmitArgPrefixes, Positional
 
 from jaxnst import images
 from jaxnst import weights as weight_files
@@ -91,7 +91,6 @@ def _commands(arguments: list[str]) -> int:
         prog="jaxnst",
         description="Neural style transfer: the content of a photo in the style of a painting.",
         args=arguments,
-        config=(FlagConversionOff,),
     )
 
 
@@ -126,8 +125,7 @@ def _stylize(
     if snapshots < 0:
         raise InputError(f"snapshots: {snapshots} is negative; 0 writes none.")
     if verbose:
-        logging.basicConfig(format="jaxnst: %(message)s")
-        logging.getLogger("jaxnst").setLevel(logging.INFO)
+        _log_to_stderr()
     _cache_compiled_programs()
     result = stylize(
         content,
@@ -144,6 +142,14 @@ def _stylize(
         height, width, _ = result.array.shape
         print(f"{out}: {width}x{height}, {steps} steps, {result.seconds:.0f} s", file=sys.stderr)
     return 0 if steps == config.steps else INTERRUPTED
+
+
+def _log_to_stderr() -> None:
+    handler = logging.StreamHandler()
+    handler.setFormatter(logging.Formatter("jaxnst: %(message)s"))
+    logger = logging.getLogger("jaxnst")
+    logger.handlers = [handler]
+    logger.setLevel(logging.INFO)
 
 
 def _snapshot_writer(out: Path, every: int, config: Config) -> Callable[[Progress], None]:

@@ -25,8 +25,7 @@ STARTS = ("content", "style", "noise", "black", "white", "blend")
 class Config:
     """All settings of a run; two runs with equal settings, pictures and machine give equal bytes.
 
-    Raises:
-      InputError: a value is out of its range, a name is unknown, or two settings contradict each other.
+    They are checked when they are used: `checked`.
     """
 
     size: int = 256
@@ -82,29 +81,28 @@ class Config:
     random_shift: float = 1.0
     """Each step sees a random window of this part of the picture's sides, turned a little; 1: the whole."""
 
-    def __post_init__(self) -> None:
-        """Check every value, so that a Config that exists can be run."""
-        for field in dataclasses.fields(self):
-            value = getattr(self, field.name)
-            if isinstance(field.default, tuple):
-                value = (value,) if isinstance(value, str | int | float) else tuple(value)
-                object.__setattr__(self, field.name, value)
-            for number in value if isinstance(value, tuple) else (value,):
-                _check_type(field.name, number, field.default, field.type)
-        choose("pooling", self.pooling, vgg.POOLINGS)
-        choose("content_loss", self.content_loss, losses.CONTENT_FORMS)
-        choose("gram", self.gram, losses.GRAM_FORMS)
-        choose("norm", self.norm, losses.NORMS)
-        choose("optimizer", self.optimizer, OPTIMIZERS)
-        choose("line_search", self.line_search, optimizers.LINE_SEARCHES)
-        for name in ("content_layers", "style_layers"):
-            layers = getattr(self, name)
-            for layer in layers:
-                choose(name, layer, vgg.LAYERS)
-            if len(set(layers)) < len(layers):
-                raise InputError(f"{name}: a layer is named twice in {' '.join(layers)}.")
-        _check_lengths(self)
-        _check_ranges(self)
+    def checked(self) -> Config:
+        """Return these settings with lists and single values made into tuples, all of them usable.
+
+        Raises:
+          InputError: a value is out of its range, a name is unknown, or two settings contradict each other.
+        """
+        config = dataclasses.replace(
+            self,
+            **{
+                field.name: _as_tuple(getattr(self, field.name))
+                for field in dataclasses.fields(self)
+                if isinstance(field.default, tuple)
+            },
+        )
+        for field in dataclasses.fields(config):
+            value = getattr(config, field.name)
+            for one in value if isinstance(value, tuple) else (value,):
+                _check_type(field.name, one, field.default)
+        _check_names(config)
+        _check_lengths(config)
+        _check_ranges(config)
+        return config
 
     def to_dict(self) -> dict[str, Any]:
         """Return the settings as JSON's own types, for `from_dict`."""
@@ -120,13 +118,13 @@ class Config:
         Raises:
           InputError: a key is not a setting, or a value is not allowed.
         """
-        return cls().replace(**settings)
+        return cls().replace(**settings).checked()
 
     def replace(self, **settings: Any) -> Config:
         """Return a copy with some settings changed.
 
         Raises:
-          InputError: a key is not a setting, or a value is not allowed.
+          InputError: a key is not a setting.
         """
         known = [field.name for field in dataclasses.fields(self)]
         for name in settings:
@@ -134,14 +132,34 @@ class Config:
         return dataclasses.replace(self, **settings)
 
 
-def _check_type(name: str, value: Any, default: Any, annotation: Any) -> None:
-    example = default if not isinstance(default, tuple) else (default[0] if default else 1.0)
-    wanted = type(example)
+def _as_tuple(value: Any) -> tuple:
+    return tuple(value) if isinstance(value, list | tuple) else (value,)
+
+
+def _check_type(name: str, value: Any, default: Any) -> None:
+    if isinstance(default, tuple):
+        default = default[0] if default else 1.0
+    wanted = type(default)
     allowed = (int, float) if wanted is float else wanted
     if not isinstance(value, allowed) or (isinstance(value, bool) and wanted is not bool):
-        raise InputError(f"{name}: {value!r} is not of the type {annotation}.")
+        raise InputError(f"{name}: {value!r} is not of the type {wanted.__name__}.")
     if isinstance(value, float) and not math.isfinite(value):
         raise InputError(f"{name}: {value!r} is not a finite number.")
+
+
+def _check_names(config: Config) -> None:
+    choose("pooling", config.pooling, vgg.POOLINGS)
+    choose("content_loss", config.content_loss, losses.CONTENT_FORMS)
+    choose("gram", config.gram, losses.GRAM_FORMS)
+    choose("norm", config.norm, losses.NORMS)
+    choose("optimizer", config.optimizer, OPTIMIZERS)
+    choose("line_search", config.line_search, optimizers.LINE_SEARCHES)
+    for name in ("content_layers", "style_layers"):
+        layers = getattr(config, name)
+        for layer in layers:
+            choose(name, layer, vgg.LAYERS)
+        if len(set(layers)) < len(layers):
+            raise InputError(f"{name}: a layer is named twice in {' '.join(layers)}.")
 
 
 def _check_lengths(config: Config) -> None:

@@ -126,7 +126,7 @@ def resolve_config(preset: str | None, config: Config | None, settings: Mapping[
         raise InputError("preset and config are both given; each is a whole set of settings, so give one.")
     if preset is not None:
         config = PRESETS[choose("preset", preset, PRESETS)]
-    return (config or Config()).replace(**settings)
+    return (config or Config()).replace(**settings).checked()
 
 
 def stylize(
@@ -258,7 +258,7 @@ def features(
       InputError: an unknown name, or a picture too small for a layer.
     """
     layers = (layers,) if isinstance(layers, str) else tuple(layers)
-    config = Config(content_layers=layers, style_layers=(), weights=weights, pooling=pooling)
+    config = Config(content_layers=layers, style_layers=(), weights=weights, pooling=pooling).checked()
     array = images.read_image(image, "image")
     check_large_enough(config.replace(size=max(array.shape[:2])), *array.shape[:2], argument="image")
     params = load_weights(weights).params
