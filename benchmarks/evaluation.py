@@ -1,7 +1,8 @@
-"""One evaluation (loss and gradient of the picture), jaxnst and PyTorch in turn: `python -m benchmarks.evaluation`.
+"""One evaluation (loss and gradient of the picture), jaxnst and PyTorch in turn.
 
-Both compute the `pastiche` objective (Gram matrices of relu1_1 ... relu5_1, content of relu4_2) with the same
-weights, in float32. PyTorch's side is the reference of the parity tests, in eager mode. Needs the extra `test`.
+`python -m benchmarks.evaluation`: both compute the objective of `pastiche` (Gram matrices of relu1_1 ...
+relu5_1, content of relu4_2) with the same weights, in float32. PyTorch's side is the reference of the parity
+tests, in eager mode. Needs the extra `test`.
 """
 
 import argparse
@@ -23,7 +24,9 @@ from jaxnst.core import objective, vgg
 from jaxnst.weights import load_weights
 
 TESTS = Path(__file__).parent.parent / "tests"
-CONFIG = Config(gram="hw", content_loss="mean", style_layer_weights=(1.0,), content_weight=1.0, style_weight=1.0)
+CONFIG = Config(
+    gram="hw", content_loss="mean", style_layer_weights=(1.0,), content_weight=1.0, style_weight=1.0
+)
 
 
 def jaxnst_evaluation(image: np.ndarray, content: np.ndarray, style: np.ndarray) -> Callable[[], float]:
@@ -35,7 +38,9 @@ def jaxnst_evaluation(image: np.ndarray, content: np.ndarray, style: np.ndarray)
     if jax.default_backend() == "cpu":
         params = jax.jit(vgg.with_winograd)(params)
     compute = jax.jit(
-        jax.value_and_grad(lambda x, params, targets: objective.evaluate(of, params, targets, weights, x).total)
+        jax.value_and_grad(
+            lambda x, params, targets: objective.evaluate(of, params, targets, weights, x).total
+        )
     )
     picture = jax.device_put(image)
 
@@ -68,13 +73,12 @@ def torch_evaluation(image: np.ndarray, content: np.ndarray, style: np.ndarray) 
     )
     device = "cuda" if torch.cuda.is_available() else "cpu"
     network = torch_reference.load_network(TESTS.parent / "weights" / "vgg19_caffe.h5").to(device)
-    to = {"device": device}
     loss = torch_reference.objective(
-        network, preset, torch.tensor(content, **to), [torch.tensor(style, **to)], [1.0]
+        network, preset, torch.tensor(content, device=device), [torch.tensor(style, device=device)], [1.0]
     )
 
     def evaluate() -> float:
-        picture = torch.tensor(image, **to).requires_grad_()
+        picture = torch.tensor(image, device=device).requires_grad_()
         total, _ = loss(picture)
         total.backward()
         if device == "cuda":

@@ -105,7 +105,9 @@ def _base_config(arguments: list[str]) -> Config:
     metadata = images.read_metadata(given.config)
     config = Config.from_dict(metadata["config"])
     if weight_files.load_weights(config.weights).sha256 != metadata.get("weights_sha256"):
-        warnings.warn(f"{given.config} was made with other weights than today's {config.weights}", stacklevel=1)
+        warnings.warn(
+            f"{given.config} was made with other weights than today's {config.weights}", stacklevel=1
+        )
     return resolve_config(given.preset, config, {})
 
 
@@ -188,7 +190,7 @@ def _cache_compiled_programs() -> None:
     """Keep compiled programs between runs, unless the user has chosen a place already."""
     import jax
 
-    if jax.config.jax_compilation_cache_dir is None:
+    if jax.config.values["jax_compilation_cache_dir"] is None:
         jax.config.update("jax_compilation_cache_dir", str(weight_files.cache_folder() / "compiled"))
         jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.2)
 

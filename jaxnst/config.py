@@ -30,7 +30,7 @@ class Config:
 
     size: int = 256
     """Longer side of the finished picture in pixels; the style pictures get the same longer side."""
-    steps: int = 200
+    steps: int = 60
     """Steps of the optimiser in all, shared evenly by the scales."""
     scales: int = 1
     """Sizes to work through, coarse to fine, each twice the one before and the last one `size`."""
@@ -49,23 +49,23 @@ class Config:
     """Layers whose features are compared with the content picture's."""
     content_layer_weights: tuple[float, ...] = (1.0,)
     """One weight for each content layer, or one for all."""
-    content_loss: str = "sum"
+    content_loss: str = "mean"
     """sum: 1/2 sum (F - P)^2. mean: mean (F - P)^2."""
     style_layers: tuple[str, ...] = ("relu1_1", "relu2_1", "relu3_1", "relu4_1", "relu5_1")
     """Layers whose Gram matrices are compared with the style pictures'."""
-    style_layer_weights: tuple[float, ...] = (0.2,)
+    style_layer_weights: tuple[float, ...] = (1.0,)
     """One weight for each style layer, or one for all."""
     style_weights: tuple[float, ...] = ()
     """One weight for each style picture; none: equal shares."""
-    gram: str = "gatys"
+    gram: str = "chw"
     """Form of the Gram loss: gatys, hw, chw or dhw (see the table in the README)."""
     norm: str = "l2"
     """l2 squares the differences of content and style, l1 takes their absolute value."""
     content_weight: float = 1.0
     """Factor of the content loss in the total."""
-    style_weight: float = 1e3
+    style_weight: float = 50.0
     """Factor of the style loss in the total."""
-    tv_weight: float = 0.0
+    tv_weight: float = 2e6
     """Factor of the total variation in the total."""
 
     optimizer: str = "lbfgs"
@@ -76,8 +76,10 @@ class Config:
     """Past steps that shape the direction of lbfgs."""
     line_search: str = "none"
     """For lbfgs: none, backtracking or zoom."""
-    clamp: bool = False
-    """Put the picture back into [0, 1] after each step (it always is when finished)."""
+    max_step: float = 0.03
+    """For lbfgs: largest root mean square of the picture's change in one step; 0: no limit."""
+    clamp: bool = True
+    """Put the picture back into [0, 1] after each step; otherwise it is only when finished."""
     random_shift: float = 1.0
     """Each step sees a random window of this part of the picture's sides, turned a little; 1: the whole."""
 
@@ -187,13 +189,17 @@ def _check_ranges(config: Config) -> None:
         raise InputError(f"blend: {config.blend} is outside 0 (all noise) to 1 (all content).")
     if not 0.5 <= config.random_shift <= 1:
         raise InputError(f"random_shift: {config.random_shift} is outside 0.5 to 1 (no shift).")
+    if config.max_step < 0:
+        raise InputError(f"max_step: {config.max_step} is negative; 0 sets no limit.")
     if config.learning_rate <= 0:
         raise InputError(f"learning_rate: {config.learning_rate} must be positive.")
     for name in ("content_weight", "style_weight", "tv_weight"):
         if getattr(config, name) < 0:
             raise InputError(f"{name}: {getattr(config, name)} is negative; a loss cannot be maximised.")
     if config.content_weight == config.style_weight == config.tv_weight == 0:
-        raise InputError("content_weight, style_weight and tv_weight are all zero; nothing is left to minimise.")
+        raise InputError(
+            "content_weight, style_weight and tv_weight are all zero; nothing is left to minimise."
+        )
     if config.optimizer != "lbfgs" and config.line_search != "none":
         raise InputError(f"line_search: {config.line_search} works with lbfgs only, not {config.optimizer}.")
 
@@ -209,7 +215,9 @@ def to_problem(config: Config) -> solver.Problem:
         norm=losses.NORMS[config.norm],
     )
     optimizer = {
-        "lbfgs": optimizers.LBFGS(config.memory, optimizers.LINE_SEARCHES[config.line_search]),
+        "lbfgs": optimizers.LBFGS(
+            config.memory, optimizers.LINE_SEARCHES[config.line_search], config.max_step or math.inf
+        ),
         "adam": optimizers.Adam(),
         "adagrad": optimizers.Adagrad(),
         "sgd": optimizers.SGD(),
@@ -235,7 +243,8 @@ def to_loss_weights(config: Config, styles: int) -> LossWeights:
     """
     if config.style_weights and len(config.style_weights) != styles:
         raise InputError(
-            f"style_weights: {len(config.style_weights)} values for {styles} style pictures; give {styles}, or none."
+            f"style_weights: {len(config.style_weights)} values for {styles} style pictures; "
+            f"give {styles}, or none."
         )
 
     def spread(weights: Iterable[float], count: int) -> Any:

@@ -59,8 +59,8 @@ def check_fits(config: Config, height: int, width: int) -> None:
     side = int(config.size * (max(available - NETWORK_BYTES, 0) / (needed - NETWORK_BYTES)) ** 0.5)
     side = side // 16 * 16
     raise InputError(
-        f"size: {width}x{height} pixels need about {needed / 1e9:.1f} GB and {available / 1e9:.1f} GB are free; "
-        f"a size of {side} would fit."
+        f"size: {width}x{height} pixels need about {needed / 1e9:.1f} GB and {available / 1e9:.1f} GB are "
+        f"free; a size of {side} would fit."
     )
 
 
@@ -74,6 +74,6 @@ def check_large_enough(config: Config, height: int, width: int, argument: str) -
     least = vgg.stride(deepest)
     if min(height, width) < least:
         raise InputError(
-            f"{argument}: {width}x{height} pixels at size {config.size} and {config.scales} scale(s) are too few "
-            f"for {deepest}, which needs at least {least} on each side."
+            f"{argument}: {width}x{height} pixels at size {config.size} and {config.scales} scale(s) are too "
+            f"few for {deepest}, which needs at least {least} on each side."
         )

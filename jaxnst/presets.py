@@ -1,4 +1,7 @@
-"""The published systems, as values of `Config`: what each report optimises, from which start, and how."""
+"""The published systems, as values of `Config`: what each report optimises, from which start, and how.
+
+One thing is ours in all that use L-BFGS: `max_step` keeps its early steps from overshooting.
+"""
 
 from __future__ import annotations
 
@@ -19,10 +22,12 @@ PRESETS: dict[str, Config] = {
         content_loss="sum",
         content_weight=1.0,
         style_weight=1e3,
+        tv_weight=0.0,
         optimizer="lbfgs",
         steps=500,
         scales=1,
         start="noise",
+        clamp=False,
     ),
     # Ranka: the losses count equally; the picture starts as a blend of content and noise.
     "ranka": Config(
@@ -40,6 +45,7 @@ PRESETS: dict[str, Config] = {
         steps=1000,
         scales=1,
         start="blend",
+        clamp=False,
         blend=0.5,
     ),
     # Jaiswal: the PyTorch tutorial's layers, read before the ReLU, and its clamped picture.
@@ -52,6 +58,7 @@ PRESETS: dict[str, Config] = {
         content_loss="mean",
         content_weight=1.0,
         style_weight=1e5,
+        tv_weight=0.0,
         optimizer="lbfgs",
         steps=300,
         scales=1,
@@ -68,10 +75,12 @@ PRESETS: dict[str, Config] = {
         content_loss="sum",
         content_weight=1.0,
         style_weight=1e3,
+        tv_weight=0.0,
         optimizer="lbfgs",
         steps=1000,
         scales=1,
         start="noise",
+        clamp=False,
         seed=0,
     ),
     # Danayak: written conv4_2 and conv*_1, but torchvision's ReLU works in place, so relu is what it read.
@@ -84,11 +93,13 @@ PRESETS: dict[str, Config] = {
         content_loss="mean",
         content_weight=1.0,
         style_weight=1e6,
+        tv_weight=0.0,
         optimizer="adam",
         learning_rate=0.003,
         steps=2000,
         scales=1,
         start="content",
+        clamp=False,
     ),
     # Joshi and Hu, the baseline: the PyTorch tutorial with average pooling.
     "joshi-hu": Config(
@@ -100,10 +111,12 @@ PRESETS: dict[str, Config] = {
         content_loss="mean",
         content_weight=1.0,
         style_weight=1e6,
+        tv_weight=0.0,
         optimizer="lbfgs",
         steps=300,
         scales=1,
         start="content",
+        clamp=False,
     ),
     # Joshi and Hu, revised: after the ReLU, absolute differences, Adam, a random shift at each step.
     # They tune the weights for each picture; 1 : 1e3 is where ours begin.
@@ -117,11 +130,13 @@ PRESETS: dict[str, Config] = {
         norm="l1",
         content_weight=1.0,
         style_weight=1e3,
+        tv_weight=0.0,
         optimizer="adam",
         learning_rate=0.05,
         steps=600,
         scales=1,
         start="content",
+        clamp=False,
         random_shift=0.97,
     ),
 }

@@ -1,4 +1,4 @@
-"""The binding people call: pictures in, a picture and its history out. The compute is all in `jaxnst.core`."""
+"""The binding people call: pictures in, a picture and its history out. All compute is in `jaxnst.core`."""
 
 from __future__ import annotations
 
@@ -282,7 +282,7 @@ class _Plan:
 
 def _prepare(content: Picture, style: Picture | Sequence[Picture], config: Config) -> _Plan:
     content_array = images.read_image(content, "content")
-    several = list(style) if isinstance(style, list | tuple) else [style]
+    several: list[Any] = list(style) if isinstance(style, list | tuple) else [style]
     if not several:
         raise InputError("style: no picture is given; give at least one.")
     styles = [images.read_image(picture, "style") for picture in several]
@@ -353,9 +353,11 @@ def _optimise(plan: _Plan) -> Iterator[Progress]:
         began = time.perf_counter()
         for step in range(done + 1, last + 1):
             moved, memory, losses = _step(problem, inputs, picture, memory)
-            losses = objective.Losses(*map(float, losses))
+            losses = jax.tree.map(float, losses)
             if step == done + 1:
-                log.info("first step at %dx%d, with compilation: %.1f s", *size[::-1], time.perf_counter() - began)
+                log.info(
+                    "first step at %dx%d, with compilation: %.1f s", *size[::-1], time.perf_counter() - began
+                )
             if not math.isfinite(losses.total):
                 warnings.warn(
                     f"the loss is no longer a finite number at step {step}, so the run ends with the picture "

@@ -1,7 +1,7 @@
 """What the parity tests compare: pictures, cases, PyTorch's numbers (live or golden), and the distance.
 
-Golden numbers are summaries of PyTorch's arrays, kept in `golden/`, so that parity is still proven where torch
-is not installed. `python tests/golden/make.py` writes them anew.
+Golden numbers are summaries of PyTorch's arrays, kept in `golden/`, so that parity is still proven where
+torch is not installed. `python tests/golden/make.py` writes them anew.
 """
 
 import dataclasses
@@ -156,7 +156,10 @@ def live():
     for pooling in ("max", "average"):
         for name in IMAGES:
             for size in SIZES:
-                yield f"features/{pooling}/{name}/{size}", functools.partial(torch_features, pooling, name, size)
+                yield (
+                    f"features/{pooling}/{name}/{size}",
+                    functools.partial(torch_features, pooling, name, size),
+                )
     for preset in PRESET_NAMES:
         for name in IMAGES:
             for size in SIZES:

@@ -1,5 +1,7 @@
 """The optimisers against formulas; whole trajectories against torch.optim are in test_parity.py."""
 
+import itertools
+
 import jax.numpy as jnp
 import numpy as np
 import optax
@@ -39,6 +41,36 @@ def test_lbfgs_direction_is_the_two_loop_recursion(memory, steps):
     assert np.linalg.norm(updates - expected) <= 1e-5 * np.linalg.norm(expected)
 
 
+@pytest.mark.parametrize("bent", [{1}, {3}, {1, 2}, {2, 5}, {4, 5}])
+def test_lbfgs_leaves_out_pairs_of_negative_curvature(bent):
+    """As torch.optim.LBFGS does: the direction is that of the convex pairs alone."""
+    generator = np.random.default_rng(0)
+    steps = generator.standard_normal((6, 40)).astype(np.float32)
+    differences = np.stack(
+        [s * np.linspace(1, 9, 40) * (-1 if k in bent else 1) for k, s in enumerate(steps, 1)]
+    )
+    points = np.cumsum(np.concatenate([generator.standard_normal((1, 40)), steps]), axis=0).astype(np.float32)
+    first = generator.standard_normal((1, 40))
+    gradients = np.cumsum(np.concatenate([first, differences]), axis=0).astype(np.float32)
+    tx = optimizers.LBFGS(10)(1.0)
+    state = tx.init(jnp.asarray(points[0]))
+    for point, gradient in zip(points, gradients, strict=True):
+        updates, state = tx.update(
+            jnp.asarray(gradient), state, jnp.asarray(point), value=0.0, grad=gradient, value_fn=None
+        )
+    convex = [k for k in range(6) if k + 1 not in bent]
+    s, y = np.diff(points.astype(np.float64), axis=0), np.diff(gradients.astype(np.float64), axis=0)
+    expected = -two_loop_recursion(gradients[-1], list(s[convex]), list(y[convex]))
+    assert np.linalg.norm(updates - expected) <= 1e-5 * np.linalg.norm(expected)
+
+
+def test_max_step_limits_the_root_mean_square_of_a_step():
+    tx = optimizers.LBFGS(5, max_step=0.01)(1.0)
+    gradient = jnp.array([[300.0, -400.0], [0.0, 0.0]])
+    updates, _ = tx.update(gradient, tx.init(gradient), gradient, value=0.0, grad=gradient, value_fn=None)
+    np.testing.assert_allclose(updates, -0.01 * 2 * gradient / 500, rtol=1e-5)
+
+
 def rosenbrock(x):
     return jnp.sum(100 * (x[1:] - x[:-1] ** 2) ** 2 + (1 - x[:-1]) ** 2)
 
@@ -60,7 +92,7 @@ def test_line_searches_reach_the_minimum_of_rosenbrock(line_search):
     for _ in range(60):
         values.append(float(rosenbrock(x)))
         x, state = step(x, state)
-    assert all(later <= before * (1 + 1e-6) for before, later in zip(values, values[1:], strict=False))
+    assert all(later <= before * (1 + 1e-6) for before, later in itertools.pairwise(values))
     np.testing.assert_allclose(x, np.ones(6), atol=1e-2)
 
 

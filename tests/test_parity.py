@@ -1,4 +1,4 @@
-"""Every number between the pictures and the result is PyTorch's: live where torch is installed, and golden."""
+"""Every number between the pictures and the result is PyTorch's: live where it is installed, and golden."""
 
 import functools
 
@@ -7,7 +7,7 @@ import numpy as np
 import parity
 import pytest
 
-from jaxnst.config import Config, to_loss_weights, to_problem
+from jaxnst.config import to_loss_weights, to_problem
 from jaxnst.core import objective, solver, vgg
 from jaxnst.presets import PRESETS
 from jaxnst.weights import load_weights
@@ -50,28 +50,27 @@ def test_all_37_layers(pooling, name, size, reference):
     assert max(errors.values()) <= 1e-5, errors
 
 
+@functools.partial(jax.jit, static_argnums=0)
+def losses_and_gradient(of, params, targets, weights, image):
+    def total(image):
+        found = objective.evaluate(of, params, targets, weights, image)
+        return found.total, found
+
+    gradient, found = jax.grad(total, has_aux=True)(image)
+    return {**found._asdict(), "gradient": gradient}
+
+
+make_targets = jax.jit(objective.make_targets, static_argnums=0)
+
+
 @functools.cache
 def losses(config, name, size, styles=("style",)):
     """Total, parts and gradient, as the solver computes them."""
-    problem = to_problem(config)
-    targets = jax.jit(objective.make_targets, static_argnums=0)(
-        problem.objective,
-        params(),
-        parity.picture("content", size),
-        [parity.picture(style, size) for style in styles],
-    )
+    of = to_problem(config).objective
+    content, several = parity.picture("content", size), [parity.picture(style, size) for style in styles]
+    targets = make_targets(of, params(), content, several)
     weights = to_loss_weights(config, len(styles))
-
-    @jax.jit
-    def compute(params, targets, weights, image):
-        def total(image):
-            found = objective.evaluate(problem.objective, params, targets, weights, image)
-            return found.total, found
-
-        return jax.grad(total, has_aux=True)(image)
-
-    gradient, found = compute(params(), targets, weights, parity.image(name, size))
-    return {**found._asdict(), "gradient": gradient}
+    return losses_and_gradient(of, params(), targets, weights, parity.image(name, size))
 
 
 def assert_equal_losses(found, expected):
@@ -131,9 +130,8 @@ def test_several_styles_are_mixed_by_their_weights(reference):
 def trajectory(config, size):
     """Losses before each step, from the solver itself."""
     problem = to_problem(config)
-    targets = jax.jit(objective.make_targets, static_argnums=0)(
-        problem.objective, params(), parity.picture("content", size), [parity.picture("style", size)]
-    )
+    content, style = parity.picture("content", size), parity.picture("style", size)
+    targets = make_targets(problem.objective, params(), content, [style])
     inputs = solver.Inputs(params(), targets, to_loss_weights(config, 1), np.float32(config.learning_rate))
     image = parity.image("photo", size)
     memory = solver.start(problem, inputs, image, jax.random.key(0))

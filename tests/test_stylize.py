@@ -79,7 +79,8 @@ def test_same_seed_same_bytes_other_seed_other_picture(pictures, tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("start", "mean"), [("black", 0.0), ("white", 1.0), ("noise", 0.5), ("content", None), ("style", None), ("blend", None)]
+    ("start", "mean"),
+    [("black", 0.0), ("white", 1.0), ("noise", 0.5), ("content", None), ("style", None), ("blend", None)],
 )
 def test_starts(pictures, start, mean):
     content, style = pictures
@@ -98,7 +99,9 @@ def test_starts(pictures, start, mean):
 def test_start_from_a_file(pictures, tmp_path):
     path = tmp_path / "start.png"
     Image.new("RGB", (64, 40), (255, 0, 0)).save(path)
-    result = jaxnst.stylize(*pictures, start=str(path), **FAST | {"steps": 1, "optimizer": "sgd", "learning_rate": 1e-30})
+    result = jaxnst.stylize(
+        *pictures, start=str(path), **FAST | {"steps": 1, "optimizer": "sgd", "learning_rate": 1e-30}
+    )
     np.testing.assert_allclose(result.array, np.broadcast_to([1.0, 0, 0], (30, 48, 3)), atol=1e-6)
 
 

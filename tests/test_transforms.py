@@ -14,7 +14,9 @@ def image():
 
 
 def test_the_whole_window_unturned_is_the_image(image):
-    np.testing.assert_allclose(transforms.sample_window(image, jnp.array([8.0, 11.0]), 1.0, 0.0), image, atol=1e-6)
+    np.testing.assert_allclose(
+        transforms.sample_window(image, jnp.array([8.0, 11.0]), 1.0, 0.0), image, atol=1e-6
+    )
 
 
 def test_a_quarter_turn_of_a_square(image):

@@ -64,4 +64,6 @@ def test_one_vmapped_program_gives_what_single_images_give(params):
     images = np.random.default_rng(0).random((2, 20, 18, 3), np.float32)
     together = jax.vmap(lambda image: vgg.features(params, image, ("relu2_2",))["relu2_2"])(images)
     for image, found in zip(images, together, strict=True):
-        np.testing.assert_allclose(found, vgg.features(params, image, ("relu2_2",))["relu2_2"], rtol=1e-3, atol=1e-2)
+        np.testing.assert_allclose(
+            found, vgg.features(params, image, ("relu2_2",))["relu2_2"], rtol=1e-3, atol=1e-2
+        )

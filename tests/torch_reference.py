@@ -249,27 +249,6 @@ def minimise(loss_fn, image, optimizer_factory, steps, after_step=None):
     return history
 
 
-def two_loop_recursion(gradient, steps, gradient_differences):
-    """Return H @ gradient, float64, for L-BFGS's inverse Hessian H (Nocedal and Wright, algorithm 7.4).
-
-    The pairs s_i, y_i come oldest first. H_0 = (s.y / y.y) I with the newest pair, or I without any. The
-    direction of descent is minus the result.
-    """
-    q = np.asarray(gradient, np.float64)
-    pairs = list(zip(*np.asarray([steps, gradient_differences], np.float64), strict=True))
-    alphas = []
-    for s, y in reversed(pairs):
-        alphas.append(np.vdot(s, q) / np.vdot(y, s))
-        q = q - alphas[-1] * y
-    if pairs:
-        s, y = pairs[-1]
-        q = q * (np.vdot(s, y) / np.vdot(y, y))
-    for (s, y), alpha in zip(pairs, reversed(alphas), strict=True):
-        beta = np.vdot(y, q) / np.vdot(y, s)
-        q = q + (alpha - beta) * s
-    return q
-
-
 # ---- Joshi and Hu's random shift, its parameters given ----
 
 

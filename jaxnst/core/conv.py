@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
 import jax
@@ -57,7 +58,7 @@ _FILTER = [
 _OUTPUT = [[1, 1, 1, 1, 1, 0], [0, 1, -1, 2, -2, 0], [0, 1, 1, 4, 4, 0], [0, 1, -1, 8, -8, 1]]
 
 
-def _squared(matrix: list[list[float]]) -> np.ndarray:
+def _squared(matrix: Sequence[Sequence[float]]) -> np.ndarray:
     return np.kron(matrix, matrix).astype(np.float32)
 
 

@@ -101,9 +101,7 @@ def make_targets(
     styles: Sequence[Float[Array, "h_s w_s 3"]],
 ) -> Targets:
     """What a picture is compared with, from a content picture of its own size and style pictures of any."""
-    return Targets(
-        content_targets(objective, params, content), style_targets(objective, params, styles)
-    )
+    return Targets(content_targets(objective, params, content), style_targets(objective, params, styles))
 
 
 def evaluate(
@@ -132,9 +130,7 @@ def evaluate(
     ):
         content += weight * losses.content_loss(found[layer], target, objective.content_form, objective.norm)
     style = jnp.zeros(())
-    for layer, grams, weight in zip(
-        objective.style_layers, targets.style, weights.style_layers, strict=True
-    ):
+    for layer, grams, weight in zip(objective.style_layers, targets.style, weights.style_layers, strict=True):
         for gram, mix in zip(grams, weights.styles, strict=True):
             term = losses.style_loss(found[layer], gram, objective.gram_form, objective.norm)
             style += weight * mix * term

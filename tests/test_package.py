@@ -1,0 +1,64 @@
+"""The rules of the house: what imports what, and that importing does nothing."""
+
+import ast
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+import jaxnst
+
+ROOT = Path(jaxnst.__file__).parent
+README = Path(__file__).parent.parent / "README.md"
+
+
+def imports(path):
+    """Names of the modules that a file imports when it is loaded, apart from `if TYPE_CHECKING:`."""
+    tree = ast.parse(path.read_text())
+    for node in tree.body:
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            yield node.module
+
+
+@pytest.mark.parametrize("path", sorted((ROOT / "core").glob("*.py")), ids=lambda path: path.name)
+def test_the_core_imports_compute_libraries_and_itself_only(path):
+    for name in imports(path):
+        known = name.startswith("jaxnst.core") or name.split(".")[0] in {"jax", "flax", "optax", "numpy"}
+        assert known or name.split(".")[0] in sys.stdlib_module_names, name
+
+
+def run_python(program):
+    return subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True).stdout
+
+
+def test_import_needs_no_optional_library_and_starts_no_device():
+    program = """
+import sys
+for name in "tyro pooch tqdm matplotlib jaxtyping psutil platformdirs requests torch".split():
+    sys.modules[name] = None
+import os, jax
+before = dict(os.environ), dict(jax.config.values)
+import jaxnst
+from jax._src import xla_bridge
+assert not xla_bridge._backends, "a device was initialised"
+assert before == (dict(os.environ), dict(jax.config.values))
+print(jaxnst.__version__)
+"""
+    assert run_python(program).strip() == jaxnst.__version__
+
+
+def test_the_readmes_own_loop_lowers_the_loss(tmp_path, monkeypatch):
+    [block] = re.findall(r"```python\n(import jax, optax.*?)```", README.read_text(), re.DOTALL)
+    monkeypatch.chdir(tmp_path)
+    generator = np.random.default_rng(0)
+    for name in ("photo.jpg", "painting.jpg"):
+        Image.fromarray(generator.integers(0, 256, (32, 40, 3), np.uint8)).save(name)
+    seen = {}
+    exec(block.replace("range(100)", "range(3)") + "\n    first = locals().get('first', value)", seen)
+    assert float(seen["value"]) < float(seen["first"])
