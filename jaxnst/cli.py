@@ -126,8 +126,7 @@ def _stylize(
         _check_folder(history, "history")
     if snapshots < 0:
         raise InputError(f"snapshots: {snapshots} is negative; 0 writes none.")
-    if verbose:
-        _log_to_stderr()
+    _log_to_stderr(verbose)
     _cache_compiled_programs()
     result = stylize(
         content,
@@ -146,12 +145,12 @@ def _stylize(
     return 0 if steps == config.steps else INTERRUPTED
 
 
-def _log_to_stderr() -> None:
+def _log_to_stderr(verbose: bool) -> None:
     handler = logging.StreamHandler()
     handler.setFormatter(logging.Formatter("jaxnst: %(message)s"))
     logger = logging.getLogger("jaxnst")
     logger.handlers = [handler]
-    logger.setLevel(logging.INFO)
+    logger.setLevel(logging.INFO if verbose else logging.WARNING)
 
 
 def _snapshot_writer(out: Path, every: int, config: Config) -> Callable[[Progress], None]:

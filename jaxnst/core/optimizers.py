@@ -79,8 +79,9 @@ class LBFGS:
     def __call__(self, learning_rate: Float[Array, ""] | float) -> optax.GradientTransformationExtraArgs:
         """Build the transformation."""
         direction = optax.scale_by_lbfgs(self.memory)
+        guarded: Any = partial(_guarded_update, direction.update)
         return optax.chain(
-            optax.GradientTransformation(direction.init, partial(_guarded_update, direction.update)),
+            optax.GradientTransformation(direction.init, guarded),
             optax.scale_by_learning_rate(learning_rate),
             self.line_search(),
             optax.clip_by_block_rms(self.max_step),
