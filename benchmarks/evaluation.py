@@ -25,7 +25,12 @@ from jaxnst.weights import load_weights
 
 TESTS = Path(__file__).parent.parent / "tests"
 CONFIG = Config(
-    gram="hw", content_loss="mean", style_layer_weights=(1.0,), content_weight=1.0, style_weight=1.0
+    gram="hw",
+    content_loss="mean",
+    style_layer_weights=(1.0,),
+    content_weight=1.0,
+    style_weight=1.0,
+    tv_weight=0.0,
 )
 
 
