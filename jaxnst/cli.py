@@ -9,6 +9,7 @@ from __future__ import annotations
 import argparse
 import csv
 import logging
+import signal
 import sys
 import warnings
 from collections.abc import Callable
@@ -46,7 +47,7 @@ def main(arguments: list[str] | None = None) -> int:
         print(f"jaxnst: {error}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
-        print("jaxnst: interrupted; nothing was written.", file=sys.stderr)
+        print("jaxnst: interrupted before there was a picture.", file=sys.stderr)
         return INTERRUPTED
     except OSError as error:
         print(f"jaxnst: {error.strerror or error}: {error.filename or 'while writing'}", file=sys.stderr)
@@ -54,7 +55,7 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def _commands(arguments: list[str]) -> int:
-    base = _base_config(arguments) if arguments[0] == "stylize" else Config()
+    base, saved = _base_config(arguments) if arguments[0] == "stylize" else (Config(), {})
 
     def stylize_command(
         content: Positional[str],
@@ -84,7 +85,10 @@ def _commands(arguments: list[str]) -> int:
           settings: every setting of the run.
         """
         del preset, config  # already in `settings`
-        return _stylize(content, style, out, history, snapshots, quiet, verbose, settings)
+        result = _stylize(content, style, out, history, snapshots, quiet, verbose, settings)
+        if saved.get("config", {}).get("weights") == settings.weights:
+            _compare_weights(saved, result)
+        return {"finished": 0, "interrupted": INTERRUPTED}.get(result.ended, 1)
 
     return tyro.extras.subcommand_cli_from_dict(
         {"stylize": stylize_command, "weights": _weights, "presets": _presets},
@@ -94,21 +98,30 @@ def _commands(arguments: list[str]) -> int:
     )
 
 
-def _base_config(arguments: list[str]) -> Config:
-    """The settings that the flags start from: `--preset`'s, `--config`'s or the defaults."""
+def _base_config(arguments: list[str]) -> tuple[Config, dict[str, Any]]:
+    """The settings that the flags start from (`--preset`, `--config`, or defaults), and what was saved."""
     parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
     parser.add_argument("--preset")
     parser.add_argument("--config")
     given, _ = parser.parse_known_args(arguments)
     if given.config is None:
-        return resolve_config(given.preset, None, {})
-    metadata = images.read_metadata(given.config)
-    config = Config.from_dict(metadata["config"])
-    if weight_files.load_weights(config.weights).sha256 != metadata.get("weights_sha256"):
+        return resolve_config(given.preset, None, {}), {}
+    saved = images.read_metadata(given.config)
+    if not isinstance(saved.get("config"), dict):
+        raise InputError(f"config: {given.config!r} has no settings; give a picture saved by jaxnst.")
+    config = resolve_config(given.preset, Config.from_dict(saved["config"]), {})
+    if saved.get("steps_done", config.steps) != config.steps:
         warnings.warn(
-            f"{given.config} was made with other weights than today's {config.weights}", stacklevel=1
+            f"{given.config} was saved after {saved['steps_done']} of its {config.steps} steps", stacklevel=1
         )
-    return resolve_config(given.preset, config, {})
+    return config, saved
+
+
+def _compare_weights(saved: dict[str, Any], result: Result) -> None:
+    if saved.get("weights_sha256") != result.weights_sha256:
+        warnings.warn(
+            f"the settings were saved with other weights than today's {result.config.weights}", stacklevel=1
+        )
 
 
 def _stylize(
@@ -120,13 +133,14 @@ def _stylize(
     quiet: bool,
     verbose: bool,
     config: Config,
-) -> int:
+) -> Result:
     images.check_output(out)
     if history is not None:
         _check_folder(history, "history")
     if snapshots < 0:
         raise InputError(f"snapshots: {snapshots} is negative; 0 writes none.")
     _log_to_stderr(verbose)
+    compiling = _count_compile_seconds()
     _cache_compiled_programs()
     result = stylize(
         content,
@@ -135,14 +149,20 @@ def _stylize(
         progress=not quiet,
         callback=_snapshot_writer(Path(out), snapshots, config) if snapshots else None,
     )
-    result.save(out)
-    if history is not None:
-        _write_history(Path(history), result)
+    logging.getLogger("jaxnst").info("compile time: %.1f s", sum(compiling))
+    # What is made gets saved, however often Ctrl-C is pressed now.
+    previous = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        result.save(out)
+        if history is not None:
+            _write_history(Path(history).expanduser(), result)
+    finally:
+        signal.signal(signal.SIGINT, previous)
     steps = len(result.history["total"])
     if not quiet:
         height, width, _ = result.array.shape
         print(f"{out}: {width}x{height}, {steps} steps, {result.seconds:.0f} s", file=sys.stderr)
-    return 0 if steps == config.steps else INTERRUPTED
+    return result
 
 
 def _log_to_stderr(verbose: bool) -> None:
@@ -151,6 +171,21 @@ def _log_to_stderr(verbose: bool) -> None:
     logger = logging.getLogger("jaxnst")
     logger.handlers = [handler]
     logger.setLevel(logging.INFO if verbose else logging.WARNING)
+
+
+def _count_compile_seconds() -> list[float]:
+    """A list to which JAX adds the seconds of each tracing, lowering and compilation from now on."""
+    import jax
+
+    seconds = []
+
+    def listen(event: str, duration_secs: float, **kwargs: str | int) -> None:
+        del kwargs
+        if event.startswith("/jax/core/compile/"):
+            seconds.append(duration_secs)
+
+    jax.monitoring.register_event_duration_secs_listener(listen)
+    return seconds
 
 
 def _snapshot_writer(out: Path, every: int, config: Config) -> Callable[[Progress], None]:
@@ -166,7 +201,10 @@ def _snapshot_writer(out: Path, every: int, config: Config) -> Callable[[Progres
 
 
 def _check_folder(path: str, argument: str) -> None:
-    folder = Path(path).parent
+    target = Path(path).expanduser()
+    folder = target.parent
+    if target.is_dir():
+        raise InputError(f"{argument}: {path!r} is a folder; give the path of a file in it.")
     if not folder.is_dir():
         raise InputError(f"{argument}: the folder {str(folder)!r} does not exist; make it first.")
 
@@ -225,12 +263,14 @@ def _presets() -> int:
         print(name)
         for field, value in preset.to_dict().items():
             if value != defaults[field]:
-                print(f"  --{field.replace('_', '-')} {_flag_value(value)}")
+                print(f"  {_flag(field.replace('_', '-'), value)}")
     return 0
 
 
-def _flag_value(value: Any) -> str:
-    return " ".join(map(str, value)) if isinstance(value, list) else str(value)
+def _flag(name: str, value: Any) -> str:
+    if isinstance(value, bool):
+        return f"--{name}" if value else f"--no-{name}"
+    return f"--{name} {' '.join(map(str, value)) if isinstance(value, list) else value}"
 
 
 def _show_warning(message: Warning | str, *_: Any) -> None:

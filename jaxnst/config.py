@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
+import os
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -18,6 +19,7 @@ from jaxnst.core.objective import LossWeights, Objective
 from jaxnst.errors import InputError, choose
 
 OPTIMIZERS = ("lbfgs", "adam", "adagrad", "sgd")
+FLOAT32_MAX = 3.4e38
 STARTS = ("content", "style", "noise", "black", "white", "blend")
 
 
@@ -92,9 +94,8 @@ class Config:
         config = dataclasses.replace(
             self,
             **{
-                field.name: _as_tuple(getattr(self, field.name))
+                field.name: _plain(getattr(self, field.name), isinstance(field.default, tuple))
                 for field in dataclasses.fields(self)
-                if isinstance(field.default, tuple)
             },
         )
         for field in dataclasses.fields(config):
@@ -134,8 +135,16 @@ class Config:
         return dataclasses.replace(self, **settings)
 
 
-def _as_tuple(value: Any) -> tuple:
-    return tuple(value) if isinstance(value, list | tuple) else (value,)
+def _plain(value: Any, several: bool) -> Any:
+    """Python's own types, from NumPy's scalars and arrays, lists and paths."""
+    if hasattr(value, "tolist"):
+        value = value.tolist()
+    if isinstance(value, os.PathLike):
+        value = os.fspath(value)
+    if not several:
+        return value
+    values = value if isinstance(value, list | tuple) else [value]
+    return tuple(_plain(one, False) for one in values)
 
 
 def _check_type(name: str, value: Any, default: Any) -> None:
@@ -145,8 +154,8 @@ def _check_type(name: str, value: Any, default: Any) -> None:
     allowed = (int, float) if wanted is float else wanted
     if not isinstance(value, allowed) or (isinstance(value, bool) and wanted is not bool):
         raise InputError(f"{name}: {value!r} is not of the type {wanted.__name__}.")
-    if isinstance(value, float) and not math.isfinite(value):
-        raise InputError(f"{name}: {value!r} is not a finite number.")
+    if isinstance(value, float) and not abs(value) <= FLOAT32_MAX:
+        raise InputError(f"{name}: {value!r} is not a finite number in float32.")
 
 
 def _check_names(config: Config) -> None:
@@ -193,6 +202,9 @@ def _check_ranges(config: Config) -> None:
         raise InputError(f"max_step: {config.max_step} is negative; 0 sets no limit.")
     if config.learning_rate <= 0:
         raise InputError(f"learning_rate: {config.learning_rate} must be positive.")
+    for name in ("content_layer_weights", "style_layer_weights", "style_weights"):
+        if min(getattr(config, name), default=0) < 0:
+            raise InputError(f"{name}: {min(getattr(config, name))} is negative; a loss cannot be maximised.")
     for name in ("content_weight", "style_weight", "tv_weight"):
         if getattr(config, name) < 0:
             raise InputError(f"{name}: {getattr(config, name)} is negative; a loss cannot be maximised.")

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 BYTES_PER_PIXEL = 2776
 """XLA's own figure for one evaluation in float32 up to conv5_1, from `compile().memory_analysis()`."""
 
-NETWORK_BYTES = 500_000_000
+NETWORK_BYTES = 900_000_000
 """The weights, and Winograd's filters on a CPU."""
 
 
@@ -57,10 +57,10 @@ def check_fits(config: Config, height: int, width: int) -> None:
     if available is None or needed <= available:
         return
     side = int(config.size * (max(available - NETWORK_BYTES, 0) / (needed - NETWORK_BYTES)) ** 0.5)
-    side = side // 16 * 16
+    advice = f"a size of {side // 16 * 16} would fit" if side >= 16 else "no size would fit"
     raise InputError(
         f"size: {width}x{height} pixels need about {needed / 1e9:.1f} GB and {available / 1e9:.1f} GB are "
-        f"free; a size of {side} would fit."
+        f"free; {advice}."
     )
 
 

@@ -12,6 +12,7 @@ import time
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import jax
@@ -78,6 +79,7 @@ class Result:
       history: `total`, `content`, `style`, `tv`: one value for each step, before it; the parts unweighted.
       config: the settings that made it.
       seconds: wall-clock time, with compilation.
+      ended: why the run ended: finished, stopped (by the callback), interrupted (by Ctrl-C) or diverged.
       weights_sha256: digest of the network's weights.
       snapshots: `{step: array}` for every step asked for.
     """
@@ -86,6 +88,7 @@ class Result:
     history: dict[str, Float[np.ndarray, " steps"]]
     config: Config
     seconds: float
+    ended: str
     weights_sha256: str
     snapshots: dict[int, Float[np.ndarray, "h w 3"]]
 
@@ -104,6 +107,7 @@ class Result:
             "version": __version__,
             "weights_sha256": self.weights_sha256,
             "config": self.config.to_dict(),
+            "steps_done": len(self.history["total"]),
         }
 
     def save(self, path: str | os.PathLike) -> None:
@@ -172,20 +176,28 @@ def stylize(
     log.info("sizes: %s", ", ".join(f"{width}x{height}" for height, width in plan.sizes))
     log.info("memory: about %.2f GB", estimate_bytes(config, *plan.sizes[-1]) / 1e9)
 
-    picture = None
+    picture, ended = None, "finished"
     history: list[objective.Losses] = []
     kept: dict[int, np.ndarray] = {}
     with _stop_on_interrupt() as interrupted, _progress_bar(progress, config.steps) as show:
-        for state in _optimise(plan):
-            picture = state._picture
-            history.append(state.losses)
-            show(state)
-            if snapshots and state.step % snapshots == 0:
-                kept[state.step] = state.image
-            if (callback is not None and callback(state) is False) or interrupted.is_set():
-                break
+        try:
+            for state in _optimise(plan):
+                picture = state._picture
+                history.append(state.losses)
+                show(state)
+                if snapshots and state.step % snapshots == 0:
+                    kept[state.step] = state.image
+                if callback is not None and callback(state) is False:
+                    ended = "stopped"
+                    break
+                if interrupted.is_set():
+                    ended = "interrupted"
+                    break
+        except _DivergedError as error:
+            picture, ended = error.picture, "diverged"
+            warnings.warn(str(error), stacklevel=2)
     if picture is None:
-        raise FloatingPointError("the loss of the first picture is not a finite number")
+        raise InputError("the loss of the first picture is not a finite number; use smaller weights.")
     return Result(
         array=np.clip(np.asarray(picture), 0, 1),
         history={
@@ -194,6 +206,7 @@ def stylize(
         },
         config=config,
         seconds=time.perf_counter() - began,
+        ended=ended,
         weights_sha256=plan.weights.sha256,
         snapshots=kept,
     )
@@ -226,7 +239,9 @@ def evaluate(
     """
     config = resolve_config(preset, config, settings)
     array = images.read_image(image, "image")
-    plan = _prepare(content, style, config.replace(size=max(array.shape[:2]), scales=1, start="content"))
+    config = config.replace(size=max(array.shape[:2]), scales=1, start="content")
+    check_large_enough(config, *array.shape[:2], argument="image")
+    plan = _prepare(content, style, config)
     found = _evaluate(
         to_problem(config).objective,
         plan.params,
@@ -258,6 +273,10 @@ def features(
       InputError: an unknown name, or a picture too small for a layer.
     """
     layers = (layers,) if isinstance(layers, str) else tuple(layers)
+    for layer in layers:
+        choose("layers", layer, vgg.LAYERS)
+    if not layers:
+        raise InputError("layers: none is named; name at least one.")
     config = Config(content_layers=layers, style_layers=(), weights=weights, pooling=pooling).checked()
     array = images.read_image(image, "image")
     check_large_enough(config.replace(size=max(array.shape[:2])), *array.shape[:2], argument="image")
@@ -286,18 +305,26 @@ def _prepare(content: Picture, style: Picture | Sequence[Picture], config: Confi
     if not several:
         raise InputError("style: no picture is given; give at least one.")
     styles = [images.read_image(picture, "style") for picture in several]
-    start = None if config.start in STARTS else images.read_image(config.start, "start")
+    start = None if config.start in STARTS else _read_start(config.start)
     loss_weights = to_loss_weights(config, len(styles))
     sides = [config.size // 2**i for i in reversed(range(config.scales))]
     sizes = [images.fit_size(content_array.shape[:2], side) for side in sides]
     check_large_enough(config, *sizes[0], argument="content")
     for array in styles:
         check_large_enough(config, *images.fit_size(array.shape[:2], sides[0]), argument="style")
-    check_fits(config, *sizes[-1])
+    largest = [sizes[-1], *(images.fit_size(array.shape[:2], config.size) for array in styles)]
+    check_fits(config, *max(largest, key=math.prod))
     weights = load_weights(config.weights)
     return _Plan(
         config, content_array, styles, start, sizes, weights, jax.device_put(weights.params), loss_weights
     )
+
+
+def _read_start(start: str) -> np.ndarray:
+    path = Path(start).expanduser()
+    if not path.suffix and len(path.parts) < 2 and not path.exists():
+        choose("start", start, STARTS)  # a word, not a file: offer the words
+    return images.read_image(start, "start")
 
 
 def _targets_at(plan: _Plan, size: tuple[int, int]) -> objective.Targets:
@@ -335,13 +362,24 @@ def _first_picture(plan: _Plan, size: tuple[int, int]) -> np.ndarray:
     return starts[config.start]()
 
 
+class _DivergedError(Exception):
+    """The loss or the picture is no longer finite; carries the last picture whose loss was."""
+
+    def __init__(self, step: int, picture: Array | None) -> None:
+        super().__init__(
+            f"the loss is no longer a finite number at step {step}, so the run ends with the last picture "
+            "that had one; a smaller learning_rate or clamp may help"
+        )
+        self.picture = picture
+
+
 def _optimise(plan: _Plan) -> Iterator[Progress]:
     """Work through the scales, coarse to fine, and yield after each step."""
     config = plan.config
     problem = to_problem(config)
     key = jax.random.key(config.seed)
     params = _with_winograd(plan.params) if jax.default_backend() == "cpu" else plan.params
-    picture, done = None, 0
+    picture, good, done = None, None, 0
     for scale, size in enumerate(plan.sizes):
         array = _first_picture(plan, size) if picture is None else images.resize(np.asarray(picture), size)
         picture = jnp.asarray(array)
@@ -359,12 +397,10 @@ def _optimise(plan: _Plan) -> Iterator[Progress]:
                     "first step at %dx%d, with compilation: %.1f s", *size[::-1], time.perf_counter() - began
                 )
             if not math.isfinite(losses.total):
-                warnings.warn(
-                    f"the loss is no longer a finite number at step {step}, so the run ends with the picture "
-                    "before; a smaller learning_rate or clamp may help",
-                    stacklevel=3,
-                )
-                return
+                raise _DivergedError(step, good)
+            good = picture
+            if not jnp.isfinite(moved).all():
+                raise _DivergedError(step, good)
             picture = moved
             yield Progress(step, config.steps, losses, size, picture)
         done = last

@@ -27,6 +27,8 @@ from jaxnst.weights_conversion import (
 )
 
 NAMES = ("caffe", "torchvision")
+CAFFE_SHA256 = "1962e166c2c8fdf4edc5dac562f0fe8126f0a11ee182b7d455e01a15a6ad2a3a"
+"""What the shipped file must have, whatever it records of itself."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -98,6 +100,7 @@ def load_weights(name: str | os.PathLike[str] = "caffe") -> Weights:
     """
     path = _find(name)
     tensors, trained, attributes = _read(path)
+    _check_shipped(name, attributes["sha256"])
     layers = {layer: {"kernel": _float_kernel(of), "bias": of["bias"]} for layer, of in tensors.items()}
     mean, std = np.array(trained.mean, np.float32), np.array(trained.std, np.float32)
     if trained.channel_order == "BGR":  # flip what meets the picture, so that nobody flips pictures
@@ -137,7 +140,9 @@ def verify(name: str | os.PathLike[str] = "caffe") -> str:
     Raises:
       InputError: as for `load_weights`.
     """
-    return _read(_find(name))[2]["sha256"]
+    sha256 = _read(_find(name))[2]["sha256"]
+    _check_shipped(name, sha256)
+    return sha256
 
 
 def fetch(
@@ -280,6 +285,13 @@ def _find(name: str | os.PathLike[str]) -> Path:
     if not path.is_file():
         raise InputError(f"weights: {chosen!r} is not fetched yet; run: jaxnst weights fetch {chosen}")
     return path
+
+
+def _check_shipped(name: str | os.PathLike[str], sha256: str) -> None:
+    if str(name) == "caffe" and sha256 != CAFFE_SHA256:
+        raise InputError(
+            f"weights: the shipped file has SHA-256 {sha256}, not {CAFFE_SHA256}; install jaxnst again."
+        )
 
 
 def _shipped() -> Path:

@@ -15,7 +15,8 @@ import pytest
 from PIL import Image
 
 from jaxnst import cli
-from jaxnst.images import read_metadata
+from jaxnst.config import Config
+from jaxnst.images import read_metadata, save_image
 
 FAST = [
     *("--size", "48", "--steps", "4", "--scales", "1", "--content-layers", "relu2_1"),
@@ -66,7 +67,7 @@ def test_makes_a_picture_a_table_and_snapshots(photo, painting, out, capsys):
     ]
     assert out.read_bytes() != (out.parent / "picture-0002.png").read_bytes()
     told = capsys.readouterr().err
-    for word in ("device", "48x48", "memory", "compilation", "total=", "content=", "4 steps"):
+    for word in ("device", "48x48", "memory", "compile time", "total=", "content=", "4 steps"):
         assert word in told
 
 
@@ -120,6 +121,9 @@ def mistakes(tmp_path):
         file["conv3_1/bias"][0] += 1
     no_weights = tmp_path / "no.h5"
     no_weights.write_bytes(b"no")
+    saved, foreign = tmp_path / "saved.png", tmp_path / "foreign.tif"
+    save_image(saved, np.zeros((4, 4, 3)), {"config": Config().to_dict()})
+    save_image(foreign, np.zeros((4, 4, 3)), {"shape": [4, 4, 3]})
     fine = [photo, painting]
     return {
         "missing content": ([tmp_path / "paintin.png", painting], "content: .*did you mean .*painting.png"),
@@ -138,7 +142,7 @@ def mistakes(tmp_path):
         "unknown optimizer": ([*fine, "--optimizer", "lbgfs"], "optimizer: .*did you mean lbfgs"),
         "unknown pooling": ([*fine, "--pooling", "median"], "pooling: .*max, average"),
         "unknown weights": ([*fine, "--weights", "cafe"], "weights: .*did you mean caffe"),
-        "unknown start": ([*fine, "--start", "nois"], "start: .*nois"),
+        "unknown start": ([*fine, "--start", "nois"], "start: .*did you mean noise"),
         "weights not fetched": ([*fine, "--weights", "torchvision"], "jaxnst weights fetch torchvision"),
         "damaged weights": ([*fine, "--weights", damaged], "weights: .*damaged"),
         "weights not HDF5": ([*fine, "--weights", no_weights], "weights: .*not an HDF5 file"),
@@ -147,7 +151,15 @@ def mistakes(tmp_path):
         "no history folder": ([*fine, "--history", tmp_path / "none/x.csv"], "history: .*none"),
         "negative snapshots": ([*fine, "--snapshots", -1], "snapshots: -1"),
         "config without settings": ([*fine, "--config", photo], "config: .*no settings"),
-        "preset and config": ([*fine, "--preset", "gatys", "--config", painting], "config: .*no settings"),
+        "preset and config": ([*fine, "--preset", "gatys", "--config", saved], "both given"),
+        "foreign settings": ([*fine, "--config", foreign], "config: .*no settings"),
+        "out is a folder": ([*fine, "--out", tmp_path], "out: .*is a folder"),
+        "history is a folder": ([*fine, "--history", tmp_path], "history: .*is a folder"),
+        "weight beyond float32": ([*fine, "--style-weight", 1e39], "style_weight: 1e[+]39"),
+        "negative layer weight": (
+            [*fine, "--style-layer-weights=-1"],
+            "style_layer_weights: -1.0 is negative",
+        ),
     }
 
 
@@ -157,6 +169,8 @@ MISTAKES = (
     *("unknown optimizer", "unknown pooling", "unknown weights", "unknown start", "weights not fetched"),
     *("damaged weights", "weights not HDF5", "no output folder", "unknown extension", "no history folder"),
     *("negative snapshots", "config without settings", "preset and config"),
+    *("foreign settings", "out is a folder", "history is a folder", "weight beyond float32"),
+    "negative layer weight",
 )
 
 

@@ -61,6 +61,10 @@ def test_total_variation_by_hand():
     assert float(losses.total_variation(ramp.swapaxes(0, 1))) == pytest.approx(1 / 3)
 
 
+def test_total_variation_of_a_single_pixel_is_zero():
+    assert float(losses.total_variation(np.ones((1, 1, 3), np.float32))) == 0
+
+
 def test_content_gradient_is_gatys_equation_2(maps):
     before_relu, P = maps[0], np.maximum(maps[1], 0)
     found = jax.grad(lambda x: losses.content_loss(jax.nn.relu(x), P, losses.content_sum))(before_relu)

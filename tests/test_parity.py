@@ -19,6 +19,12 @@ def params():
 
 
 @functools.cache
+def winograd_params():
+    """What `stylize` computes with on a CPU."""
+    return jax.jit(vgg.with_winograd)(params())
+
+
+@functools.cache
 def torch_live(key):
     return dict(parity.live())[key]()
 
@@ -64,7 +70,7 @@ make_targets = jax.jit(objective.make_targets, static_argnums=0)
 
 
 @functools.cache
-def losses(config, name, size, styles=("style",)):
+def losses(config, name, size, styles=("style",), params=params):
     """Total, parts and gradient, as the solver computes them."""
     of = to_problem(config).objective
     content, several = parity.picture("content", size), [parity.picture(style, size) for style in styles]
@@ -84,6 +90,12 @@ def assert_equal_losses(found, expected):
 @pytest.mark.parametrize("preset", parity.PRESET_NAMES)
 def test_total_and_gradient_of_every_preset(preset, name, size, reference):
     assert_equal_losses(losses(PRESETS[preset], name, size), reference(f"preset/{preset}/{name}/{size}"))
+
+
+@pytest.mark.parametrize("preset", ["gatys", "ranka"])
+def test_winograds_way_is_as_close(preset, reference):
+    found = losses(PRESETS[preset], "photo", "96x64", params=winograd_params)
+    assert_equal_losses(found, reference(f"preset/{preset}/photo/96x64"))
 
 
 @pytest.mark.parametrize("preset", parity.PRESET_NAMES)
@@ -126,11 +138,13 @@ def test_several_styles_are_mixed_by_their_weights(reference):
 
 @functools.cache
 def trajectory(config, size):
-    """Losses before each step, from the solver itself."""
+    """Losses before each step, from the solver as `stylize` runs it on a CPU."""
     problem = to_problem(config)
     content, style = parity.picture("content", size), parity.picture("style", size)
     targets = make_targets(problem.objective, params(), content, [style])
-    inputs = solver.Inputs(params(), targets, to_loss_weights(config, 1), np.float32(config.learning_rate))
+    inputs = solver.Inputs(
+        winograd_params(), targets, to_loss_weights(config, 1), np.float32(config.learning_rate)
+    )
     image = parity.image("photo", size)
     memory = solver.start(problem, inputs, image, jax.random.key(0))
     step = jax.jit(solver.step, static_argnums=0)

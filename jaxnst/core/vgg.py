@@ -135,7 +135,7 @@ class VGG19(nn.Module):
 def with_winograd(params: Mapping[str, Any]) -> dict[str, Any]:
     """Add Winograd's filters to the convolutions that a CPU computes faster with them.
 
-    Costs 0.4 GB of memory; the gradient with respect to these convolutions' weights is lost.
+    Costs 0.6 GB of memory; the gradient with respect to these convolutions' weights is lost.
 
     Args:
       params: as `features` takes them.
