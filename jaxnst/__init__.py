@@ -10,7 +10,8 @@ from jaxnst.config import Config
 from jaxnst.core.vgg import LAYERS
 from jaxnst.errors import InputError
 from jaxnst.presets import PRESETS
-from jaxnst.stylize import Progress, Result, evaluate, features, stylize
+from jaxnst.run import Progress
+from jaxnst.stylize import Result, evaluate, features, stylize
 
 __version__ = version("jaxnst")
 

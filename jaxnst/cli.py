@@ -24,7 +24,8 @@ from jaxnst import weights as weight_files
 from jaxnst.config import Config
 from jaxnst.errors import InputError, choose
 from jaxnst.presets import PRESETS
-from jaxnst.stylize import Progress, Result, resolve_config, stylize
+from jaxnst.run import Progress
+from jaxnst.stylize import Result, resolve_config, stylize
 
 INTERRUPTED = 130
 """The exit status of a run that Ctrl-C ended, also when it saved what it had."""

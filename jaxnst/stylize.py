@@ -3,16 +3,13 @@
 from __future__ import annotations
 
 import contextlib
-import functools
 import logging
-import math
 import signal
 import threading
 import time
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import jax
@@ -20,54 +17,26 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxnst import images
-from jaxnst.config import STARTS, Config, to_loss_weights, to_problem
-from jaxnst.core import objective, solver, vgg
+from jaxnst.config import Config, to_loss_weights, to_problem
+from jaxnst.core import objective, vgg
 from jaxnst.errors import InputError, choose
-from jaxnst.memory import check_fits, check_large_enough, estimate_bytes
+from jaxnst.memory import check_large_enough, estimate_bytes
 from jaxnst.presets import PRESETS
-from jaxnst.weights import Weights, load_weights
+from jaxnst.run import DivergedError, Progress, optimise, prepare, targets_at
+from jaxnst.weights import load_weights
 
 if TYPE_CHECKING:
     import os
 
     import PIL.Image
-    from jaxtyping import Array, Float
+    from jaxtyping import Float
 
     from jaxnst.images import Picture
 
 log = logging.getLogger("jaxnst")
 
-# The picture itself is not donated, so that a callback may keep it; the optimiser's history, many times
-# larger, is.
-_step = jax.jit(solver.step, static_argnums=0, donate_argnums=3)
-_start = jax.jit(solver.start, static_argnums=0)
-_targets = jax.jit(objective.make_targets, static_argnums=0)
 _evaluate = jax.jit(objective.evaluate, static_argnums=0)
 _features = jax.jit(vgg.features, static_argnums=(2, 3))
-_with_winograd = jax.jit(vgg.with_winograd)
-
-
-@dataclass(frozen=True)
-class Progress:
-    """What a callback is told after each step.
-
-    Attributes:
-      step: steps done so far, from 1.
-      steps: steps in all.
-      losses: the parts of the objective, unweighted, before this step.
-      size: height and width of the picture at the present scale.
-    """
-
-    step: int
-    steps: int
-    losses: objective.Losses
-    size: tuple[int, int]
-    _picture: Array
-
-    @functools.cached_property
-    def image(self) -> Float[np.ndarray, "h w 3"]:
-        """The picture after this step, float32 [H, W, 3] in [0, 1]; computed only if it is read."""
-        return np.clip(np.asarray(self._picture), 0, 1)
 
 
 @dataclass(frozen=True)
@@ -126,6 +95,8 @@ def resolve_config(preset: str | None, config: Config | None, settings: Mapping[
     Raises:
       InputError: both a preset and a config, an unknown preset, or an unknown or impossible setting.
     """
+    if config is not None and not isinstance(config, Config):
+        raise InputError(f"config: {config!r} is not a jaxnst.Config; a preset goes by preset=.")
     if preset is not None and config is not None:
         raise InputError("preset and config are both given; each is a whole set of settings, so give one.")
     if preset is not None:
@@ -171,7 +142,7 @@ def stylize(
         raise InputError(f"snapshots: {snapshots} is negative; 0 keeps none.")
     if callback is not None and not callable(callback):
         raise InputError(f"callback: {callback!r} is not a function.")
-    plan = _prepare(content, style, config)
+    plan = prepare(content, style, config)
     log.info("device: %s", jax.devices()[0])
     log.info("sizes: %s", ", ".join(f"{width}x{height}" for height, width in plan.sizes))
     log.info("memory: about %.2f GB", estimate_bytes(config, *plan.sizes[-1]) / 1e9)
@@ -181,8 +152,8 @@ def stylize(
     kept: dict[int, np.ndarray] = {}
     with _stop_on_interrupt() as interrupted, _progress_bar(progress, config.steps) as show:
         try:
-            for state in _optimise(plan):
-                picture = state._picture
+            for state in optimise(plan):
+                picture = state.unclipped
                 history.append(state.losses)
                 show(state)
                 if snapshots and state.step % snapshots == 0:
@@ -193,7 +164,7 @@ def stylize(
                 if interrupted.is_set():
                     ended = "interrupted"
                     break
-        except _DivergedError as error:
+        except DivergedError as error:
             picture, ended = error.picture, "diverged"
             warnings.warn(str(error), stacklevel=2)
     if picture is None:
@@ -241,11 +212,11 @@ def evaluate(
     array = images.read_image(image, "image")
     config = config.replace(size=max(array.shape[:2]), scales=1, start="content")
     check_large_enough(config, *array.shape[:2], argument="image")
-    plan = _prepare(content, style, config)
+    plan = prepare(content, style, config)
     found = _evaluate(
         to_problem(config).objective,
         plan.params,
-        _targets_at(plan, array.shape[:2]),
+        targets_at(plan, array.shape[:2]),
         to_loss_weights(config, len(plan.styles)),
         jnp.asarray(array),
     )
@@ -283,127 +254,6 @@ def features(
     params = load_weights(weights).params
     found = _features(params, jnp.asarray(array), layers, vgg.POOLINGS[pooling])
     return {layer: np.asarray(found[layer]) for layer in layers}
-
-
-@dataclass(frozen=True)
-class _Plan:
-    """Everything a run needs, read and checked."""
-
-    config: Config
-    content: np.ndarray
-    styles: list[np.ndarray]
-    start: np.ndarray | None
-    sizes: list[tuple[int, int]]
-    weights: Weights
-    params: Mapping[str, Any]
-    loss_weights: objective.LossWeights
-
-
-def _prepare(content: Picture, style: Picture | Sequence[Picture], config: Config) -> _Plan:
-    content_array = images.read_image(content, "content")
-    several: list[Any] = list(style) if isinstance(style, list | tuple) else [style]
-    if not several:
-        raise InputError("style: no picture is given; give at least one.")
-    styles = [images.read_image(picture, "style") for picture in several]
-    start = None if config.start in STARTS else _read_start(config.start)
-    loss_weights = to_loss_weights(config, len(styles))
-    sides = [config.size // 2**i for i in reversed(range(config.scales))]
-    sizes = [images.fit_size(content_array.shape[:2], side) for side in sides]
-    check_large_enough(config, *sizes[0], argument="content")
-    for array in styles:
-        check_large_enough(config, *images.fit_size(array.shape[:2], sides[0]), argument="style")
-    largest = [sizes[-1], *(images.fit_size(array.shape[:2], config.size) for array in styles)]
-    check_fits(config, *max(largest, key=math.prod))
-    weights = load_weights(config.weights)
-    return _Plan(
-        config, content_array, styles, start, sizes, weights, jax.device_put(weights.params), loss_weights
-    )
-
-
-def _read_start(start: str) -> np.ndarray:
-    path = Path(start).expanduser()
-    if not path.suffix and len(path.parts) < 2 and not path.exists():
-        choose("start", start, STARTS)  # a word, not a file: offer the words
-    return images.read_image(start, "start")
-
-
-def _targets_at(plan: _Plan, size: tuple[int, int]) -> objective.Targets:
-    content = images.resize(plan.content, size)
-    styles = [images.resize(style, images.fit_size(style.shape[:2], max(size))) for style in plan.styles]
-    return _targets(to_problem(plan.config).objective, plan.params, content, styles)
-
-
-def _noise(size: tuple[int, int], seed: int) -> np.ndarray:
-    """Gray with Gaussian noise of a quarter of the range."""
-    noise = 0.5 + 0.25 * jax.random.normal(jax.random.key(seed), (*size, 3))
-    return np.clip(np.asarray(noise), 0, 1)
-
-
-def _first_picture(plan: _Plan, size: tuple[int, int]) -> np.ndarray:
-    """The start named in the settings, at one size."""
-    config = plan.config
-
-    def content() -> np.ndarray:
-        return images.resize(plan.content, size)
-
-    def blend() -> np.ndarray:
-        return np.float32(config.blend) * content() + np.float32(1 - config.blend) * _noise(size, config.seed)
-
-    starts = {
-        "content": content,
-        "style": lambda: images.resize(plan.styles[0], size),
-        "noise": lambda: _noise(size, config.seed),
-        "black": lambda: np.zeros((*size, 3), np.float32),
-        "white": lambda: np.ones((*size, 3), np.float32),
-        "blend": blend,
-    }
-    if plan.start is not None:
-        return images.resize(plan.start, size)
-    return starts[config.start]()
-
-
-class _DivergedError(Exception):
-    """The loss or the picture is no longer finite; carries the last picture whose loss was."""
-
-    def __init__(self, step: int, picture: Array | None) -> None:
-        super().__init__(
-            f"the loss is no longer a finite number at step {step}, so the run ends with the last picture "
-            "that had one; a smaller learning_rate or clamp may help"
-        )
-        self.picture = picture
-
-
-def _optimise(plan: _Plan) -> Iterator[Progress]:
-    """Work through the scales, coarse to fine, and yield after each step."""
-    config = plan.config
-    problem = to_problem(config)
-    key = jax.random.key(config.seed)
-    params = _with_winograd(plan.params) if jax.default_backend() == "cpu" else plan.params
-    picture, good, done = None, None, 0
-    for scale, size in enumerate(plan.sizes):
-        array = _first_picture(plan, size) if picture is None else images.resize(np.asarray(picture), size)
-        picture = jnp.asarray(array)
-        inputs = solver.Inputs(
-            params, _targets_at(plan, size), plan.loss_weights, jnp.float32(config.learning_rate)
-        )
-        memory = _start(problem, inputs, picture, jax.random.fold_in(key, scale))
-        last = config.steps * (scale + 1) // config.scales
-        began = time.perf_counter()
-        for step in range(done + 1, last + 1):
-            moved, memory, losses = _step(problem, inputs, picture, memory)
-            losses = jax.tree.map(float, losses)
-            if step == done + 1:
-                log.info(
-                    "first step at %dx%d, with compilation: %.1f s", *size[::-1], time.perf_counter() - began
-                )
-            if not math.isfinite(losses.total):
-                raise _DivergedError(step, good)
-            good = picture
-            if not jnp.isfinite(moved).all():
-                raise _DivergedError(step, good)
-            picture = moved
-            yield Progress(step, config.steps, losses, size, picture)
-        done = last
 
 
 @contextlib.contextmanager

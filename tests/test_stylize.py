@@ -154,7 +154,7 @@ def test_clamp_keeps_every_step_in_range(pictures):
         states = []
         far = FAST | {"optimizer": "adam", "learning_rate": 5.0}
         jaxnst.stylize(*pictures, clamp=clamp, callback=states.append, **far)
-        ranges[clamp] = [(float(s._picture.min()), float(s._picture.max())) for s in states]
+        ranges[clamp] = [(float(s.unclipped.min()), float(s.unclipped.max())) for s in states]
     assert all(low >= 0 and high <= 1 for low, high in ranges[True])
     assert all(low < 0 and high > 1 for low, high in ranges[False][:1])
 
@@ -238,6 +238,7 @@ def test_bad_arrays_are_refused_in_one_sentence(pictures, kind):
         ({"random_shift": 0.1}, "random_shift: 0.1 is outside"),
         ({"steps": 2, "scales": 3}, "2 steps cannot be shared by 3 scales"),
         ({"preset": "gatys", "config": jaxnst.Config()}, "preset and config are both given"),
+        ({"config": "gatys"}, "not a jaxnst.Config"),
         ({"callback": 3}, "callback: 3 is not a function"),
         ({"snapshots": -1}, "snapshots: -1 is negative"),
     ],
