@@ -11,13 +11,14 @@ import csv
 import logging
 import signal
 import sys
+import tempfile
 import warnings
 from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, Any
 
 import tyro
-from tyro.conf import OmitArgPrefixes, Positional
+from tyro.conf import OmitArgPrefixes, Positional, arg
 
 from jaxnst import images
 from jaxnst import weights as weight_files
@@ -51,7 +52,7 @@ def main(arguments: list[str] | None = None) -> int:
         print("jaxnst: interrupted before there was a picture.", file=sys.stderr)
         return INTERRUPTED
     except OSError as error:
-        print(f"jaxnst: {error.strerror or error}: {error.filename or 'while writing'}", file=sys.stderr)
+        print(f"jaxnst: {error.filename or 'while writing'}: {error.strerror or error}", file=sys.stderr)
         return 1
 
 
@@ -59,13 +60,13 @@ def _commands(arguments: list[str]) -> int:
     base, saved = _base_config(arguments) if arguments[0] == "stylize" else (Config(), {})
 
     def stylize_command(
-        content: Positional[str],
-        style: Positional[tuple[str, ...]],
+        content: Annotated[str, Positional, arg(metavar="CONTENT")],
+        style: Annotated[tuple[str, ...], Positional, arg(metavar="STYLE [STYLE ...]")],
         /,
-        out: str,
-        preset: str | None = None,
-        config: str | None = None,
-        history: str | None = None,
+        out: Annotated[str, arg(metavar="FILE")],
+        preset: Annotated[str | None, arg(metavar="NAME")] = None,
+        config: Annotated[str | None, arg(metavar="FILE")] = None,
+        history: Annotated[str | None, arg(metavar="FILE.csv")] = None,
         snapshots: int = 0,
         quiet: bool = False,
         verbose: bool = False,
@@ -154,7 +155,7 @@ def _stylize(
     # What is made gets saved, however often Ctrl-C is pressed now.
     previous = signal.signal(signal.SIGINT, signal.SIG_IGN)
     try:
-        result.save(out)
+        _save(result, out)
         if history is not None:
             _write_history(Path(history).expanduser(), result)
     finally:
@@ -164,6 +165,16 @@ def _stylize(
         height, width, _ = result.array.shape
         print(f"{out}: {width}x{height}, {steps} steps, {result.seconds:.0f} s", file=sys.stderr)
     return result
+
+
+def _save(result: Result, out: str) -> None:
+    """Save the picture; if its place fails now (a full disk), in the system's folder for temporary files."""
+    try:
+        result.save(out)
+    except OSError as error:
+        rescued = Path(tempfile.mkdtemp(prefix="jaxnst-")) / Path(out).name
+        result.save(rescued)
+        raise OSError(error.errno, f"{error.strerror}; the picture is in {rescued}", out) from error
 
 
 def _log_to_stderr(verbose: bool) -> None:

@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import h5py
 import numpy as np
@@ -187,15 +188,23 @@ def test_a_mistake_costs_one_sentence_and_exit_code_2(mistake, tmp_path, out, ca
     assert sorted(tmp_path.rglob("*")) == before
 
 
-def test_a_full_disk_leaves_the_old_picture(photo, painting, out, capsys, monkeypatch):
+def test_a_full_disk_leaves_the_old_picture_and_saves_the_new_elsewhere(
+    photo, painting, out, tmp_path, capsys, monkeypatch
+):
     out.write_bytes(b"the old one")
+    write = Path.write_bytes
 
-    def full(*_):
-        raise OSError(28, "No space left on device", str(out))
+    def full(path, data):
+        if path.parent == out.parent:
+            raise OSError(28, "No space left on device")
+        return write(path, data)
 
     monkeypatch.setattr("pathlib.Path.write_bytes", full)
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
     assert run("stylize", photo, painting, "--out", out, "--quiet", *FAST) == 1
-    assert "No space left on device" in capsys.readouterr().err
+    [rescued] = re.findall(f"{out}: No space left on device; the picture is in (.*)", capsys.readouterr().err)
+    with Image.open(rescued) as picture:
+        assert picture.size == (48, 48)
     assert out.read_bytes() == b"the old one"
     assert [path.name for path in out.parent.iterdir()] == [out.name]
 
