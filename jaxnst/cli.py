@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 import csv
+import io
 import logging
 import signal
 import sys
@@ -20,7 +21,7 @@ from typing import Annotated, Any
 import tyro
 from tyro.conf import OmitArgPrefixes, Positional, arg
 
-from jaxnst import images
+from jaxnst import saving
 from jaxnst import weights as weight_files
 from jaxnst.config import Config
 from jaxnst.errors import InputError, choose
@@ -108,7 +109,7 @@ def _base_config(arguments: list[str]) -> tuple[Config, dict[str, Any]]:
     given, _ = parser.parse_known_args(arguments)
     if given.config is None:
         return resolve_config(given.preset, None, {}), {}
-    saved = images.read_metadata(given.config)
+    saved = saving.read_metadata(given.config)
     if not isinstance(saved.get("config"), dict):
         raise InputError(f"config: {given.config!r} has no settings; give a picture saved by jaxnst.")
     config = resolve_config(given.preset, Config.from_dict(saved["config"]), {})
@@ -136,9 +137,9 @@ def _stylize(
     verbose: bool,
     config: Config,
 ) -> Result:
-    images.check_output(out)
+    saving.check_output(out)
     if history is not None:
-        _check_folder(history, "history")
+        saving.check_file(history, "history")
     if snapshots < 0:
         raise InputError(f"snapshots: {snapshots} is negative; 0 writes none.")
     _log_to_stderr(verbose)
@@ -157,7 +158,7 @@ def _stylize(
     try:
         _save(result, out)
         if history is not None:
-            _write_history(Path(history).expanduser(), result)
+            _write_history(history, result)
     finally:
         signal.signal(signal.SIGINT, previous)
     steps = len(result.history["total"])
@@ -207,32 +208,19 @@ def _snapshot_writer(out: Path, every: int, config: Config) -> Callable[[Progres
     def write(progress: Progress) -> None:
         if progress.step % every == 0:
             path = out.with_name(f"{out.stem}-{progress.step:0{digits}d}{out.suffix}")
-            images.save_image(path, progress.image)
+            saving.save_image(path, progress.image)
 
     return write
 
 
-def _check_folder(path: str, argument: str) -> None:
-    target = Path(path).expanduser()
-    folder = target.parent
-    if target.is_dir():
-        raise InputError(f"{argument}: {path!r} is a folder; give the path of a file in it.")
-    if not folder.is_dir():
-        raise InputError(f"{argument}: the folder {str(folder)!r} does not exist; make it first.")
-
-
-def _write_history(path: Path, result: Result) -> None:
+def _write_history(path: str, result: Result) -> None:
     """Write one line a step: `step,total,content,style,tv`."""
-    aside = path.with_name(f".{path.name}.part")
-    try:
-        with aside.open("w", newline="") as file:
-            writer = csv.writer(file)
-            writer.writerow(["step", *result.history])
-            for step, losses in enumerate(zip(*result.history.values(), strict=True), start=1):
-                writer.writerow([step, *losses])
-        aside.replace(path)
-    finally:
-        aside.unlink(missing_ok=True)
+    table = io.StringIO()
+    writer = csv.writer(table)
+    writer.writerow(["step", *result.history])
+    for step, losses in enumerate(zip(*result.history.values(), strict=True), start=1):
+        writer.writerow([step, *losses])
+    saving.write_whole(path, table.getvalue().encode())
 
 
 def _cache_compiled_programs() -> None:

@@ -1,4 +1,4 @@
-"""Pictures in and out: whatever holds a picture becomes float32 RGB in [0, 1], and back to a file.
+"""Pictures in: whatever holds a picture becomes float32 RGB in [0, 1], at the size that is wanted.
 
 Knows about files, Pillow, EXIF and colour profiles; knows nothing about JAX, PyTorch or style transfer.
 Pillow reads 16-bit gray at full depth but 16-bit RGB at 8 bits; so does this module.
@@ -9,11 +9,8 @@ from __future__ import annotations
 import contextlib
 import difflib
 import io
-import json
 import os
-import uuid
 import warnings
-from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
 
@@ -29,11 +26,8 @@ if TYPE_CHECKING:
 PathLike: TypeAlias = str | os.PathLike[str]
 Picture: TypeAlias = PathLike | Image.Image | npt.ArrayLike
 
-FORMATS = {".png": "PNG", ".jpg": "JPEG", ".jpeg": "JPEG", ".webp": "WEBP", ".tif": "TIFF", ".tiff": "TIFF"}
-LONGEST_SIDE = {"JPEG": 65500, "WEBP": 16383}  # what libjpeg and libwebp can encode, in pixels
 PROFILE_MODES = {b"GRAY": "L", b"RGB ": "RGB", b"CMYK": "CMYK"}  # an ICC header's colour space -> Pillow mode
 
-IMAGE_DESCRIPTION, SOFTWARE = 0x010E, 0x0131  # EXIF tags
 RANGE_TOLERANCE = 1e-3  # resizing and 16-bit floats overshoot [0, 1] by this much, and mean no harm
 
 
@@ -52,7 +46,7 @@ def read_image(picture: Picture, argument: str = "image") -> Float[np.ndarray, "
       InputError: no such file, not a picture, truncated, empty, or an array of another shape, type or range.
     """
     if isinstance(picture, (str, os.PathLike)):
-        return _from_pil(_open(picture, argument), argument)
+        return _from_pil(open_image(picture, argument), argument)
     if isinstance(picture, Image.Image):
         return _from_pil(_decoded(picture, "the PIL image", argument), argument)
     return _from_array(picture, argument)
@@ -94,134 +88,18 @@ def resize(array: Float[np.ndarray, "h w c"], size: tuple[int, int]) -> Float[np
     return np.stack([np.asarray(channel) for channel in channels], axis=-1).clip(0, 1)
 
 
-def to_pil(array: Float[np.ndarray, "h w 3"]) -> Image.Image:
-    """Round a picture to 8 bits.
-
-    Args:
-      array: float `[H, W, 3]`, sRGB-encoded; what lies outside [0, 1] is clipped.
-
-    Returns:
-      A PIL image, mode RGB.
-    """
-    return Image.fromarray(np.rint(np.clip(array, 0, 1) * np.float32(255)).astype(np.uint8))
-
-
-def save_image(
-    path: PathLike,
-    array: Float[np.ndarray, "h w 3"],
-    metadata: Mapping[str, Any] | None = None,
-    quality: int = 95,
-) -> None:
-    """Write a picture so that, whatever happens, `path` holds either the old file or the whole new one.
-
-    Args:
-      path: where to; the extension chooses PNG, JPEG, WebP or TIFF.
-      array: float `[H, W, 3]` in [0, 1], sRGB-encoded.
-      metadata: what JSON can hold, kept in the EXIF image description for `read_metadata`; default none.
-      quality: of JPEG and WebP, 1 to 100; default 95.
-
-    Raises:
-      InputError: the path will not do, or the format cannot hold this many pixels or this much metadata.
-      OSError: the disk is full or the like.
-    """
-    array = np.asarray(array)
-    check_output(path, "path", (array.shape[0], array.shape[1]))
-    target = _expand(path).resolve()  # so that a symbolic link stays one
-    encoded = _encode(to_pil(array), FORMATS[target.suffix.lower()], metadata, quality)
-    # Not tempfile: its files are readable by their owner only, and would stay so after the rename.
-    aside = target.with_name(f".{uuid.uuid4().hex}.tmp")
-    try:
-        aside.write_bytes(encoded)
-        aside.replace(target)
-    finally:
-        aside.unlink(missing_ok=True)
-
-
-def check_output(path: PathLike, argument: str = "out", size: tuple[int, int] | None = None) -> None:
-    """Find out, before the work, whether a picture can be saved under this path.
-
-    Args:
-      path: where the picture shall go.
-      argument: the name of the argument in error messages; default "out".
-      size: its height and width in pixels, if known already; default None.
-
-    Raises:
-      InputError: unknown extension, no such folder, no permission to write there, the path is a folder,
-        or the format cannot hold so large a picture.
-    """
-    given = os.fspath(path)
-    try:
-        target = _expand(path).resolve()
-        is_folder = target.is_dir()
-    except (OSError, ValueError) as error:  # too long a name, a null character
-        raise InputError(f"{argument}: {given!r} cannot be a path ({_reason(error)}); rename it.") from error
-    if is_folder:
-        raise InputError(f"{argument}: {given!r} is a folder; give the path of a file in it.")
-    image_format = FORMATS.get(target.suffix.lower())
-    if image_format is None:
-        ending = f"the extension {target.suffix!r} is unknown" if target.suffix else "there is no extension"
-        raise InputError(f"{argument}: {ending} in {given!r}; use one of: {', '.join(FORMATS)}.")
-    if not target.parent.is_dir():
-        raise InputError(f"{argument}: there is no folder {str(target.parent)!r}; create it first.")
-    if not os.access(target.parent, os.W_OK):
-        raise InputError(f"{argument}: no permission to write to {str(target.parent)!r}; choose another.")
-    limit = LONGEST_SIDE.get(image_format)
-    if size and limit and max(size) > limit:
-        raise InputError(
-            f"{argument}: {image_format} ends at {limit} pixels, not {max(size)}; use .png or .tiff."
-        )
-
-
-def read_metadata(path: PathLike, argument: str = "config") -> dict[str, Any]:
-    """Read back what `save_image` stored beside the pixels.
-
-    Args:
-      path: a picture written by `save_image`.
-      argument: the name of the argument in error messages; default "config".
-
-    Returns:
-      The metadata, as JSON gives it back: tuples have become lists.
-
-    Raises:
-      InputError: the file cannot be read, or holds no such metadata.
-    """
-    try:
-        metadata = json.loads(_open(path, argument).getexif()[IMAGE_DESCRIPTION])
-    except (KeyError, TypeError, json.JSONDecodeError):
-        metadata = None
-    if not isinstance(metadata, dict):
-        raise InputError(f"{argument}: {os.fspath(path)!r} has no settings; give a picture saved by jaxnst.")
-    return metadata
-
-
-def _encode(image: Image.Image, image_format: str, metadata: Mapping[str, Any] | None, quality: int) -> bytes:
-    options: dict[str, Any] = {
-        "JPEG": {"quality": quality, "subsampling": 0},
-        "WEBP": {"quality": quality},
-        "TIFF": {"compression": "tiff_adobe_deflate"},
-    }.get(image_format, {})
-    exif = Image.Exif()
-    if metadata is not None:
-        exif[IMAGE_DESCRIPTION] = json.dumps(dict(metadata), ensure_ascii=True)
-        exif[SOFTWARE] = f"jaxnst {metadata.get('version', '')}".strip()
-    file = io.BytesIO()
-    try:
-        image.save(file, image_format, exif=exif, **options)
-    except ValueError as error:
-        raise InputError(f"path: {image_format} cannot hold this ({error}); use .png or .tiff.") from error
-    return file.getvalue()
-
-
-def _expand(path: PathLike) -> Path:
+def expand(path: PathLike) -> Path:
+    """A path with `~` resolved, where that is somebody's home."""
     try:
         return Path(path).expanduser()
     except RuntimeError:  # "~scan.png" is a file, not somebody's home
         return Path(path)
 
 
-def _open(path: PathLike, argument: str) -> Image.Image:
+def open_image(path: PathLike, argument: str) -> Image.Image:
+    """A picture file with all its pixels decoded; InputError names `argument` where that fails."""
     given = os.fspath(path)
-    data = _read_bytes(_expand(path), given, argument)
+    data = _read_bytes(expand(path), given, argument)
     if not data:
         raise InputError(f"{argument}: {given!r} is an empty file; give a picture.")
     return _decoded(io.BytesIO(data), repr(given), argument)
@@ -255,11 +133,12 @@ def _read_bytes(path: Path, given: str, argument: str) -> bytes:
         raise InputError(f"{argument}: {given!r} is a folder; give the path of one picture.") from error
     except (OSError, ValueError) as error:  # ValueError: a null character in the path
         raise InputError(
-            f"{argument}: {given!r} cannot be read ({_reason(error)}); check the path."
+            f"{argument}: {given!r} cannot be read ({reason(error)}); check the path."
         ) from error
 
 
-def _reason(error: Exception) -> str:
+def reason(error: Exception) -> str:
+    """Why the system refused, in its own words."""
     return getattr(error, "strerror", None) or str(error)
 
 

@@ -16,7 +16,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jaxnst import images
+from jaxnst import images, saving
 from jaxnst.config import Config, to_loss_weights, to_problem
 from jaxnst.core import objective, vgg
 from jaxnst.errors import InputError, choose
@@ -64,7 +64,7 @@ class Result:
     @property
     def image(self) -> PIL.Image.Image:
         """The picture as a `PIL.Image`, RGB, 8 bits."""
-        return images.to_pil(self.array)
+        return saving.to_pil(self.array)
 
     @property
     def metadata(self) -> dict[str, Any]:
@@ -85,8 +85,8 @@ class Result:
         Raises:
           InputError: an unknown extension, or a folder that does not exist.
         """
-        images.check_output(path)
-        images.save_image(path, self.array, self.metadata)
+        saving.check_output(path)
+        saving.save_image(path, self.array, self.metadata)
 
 
 def resolve_config(preset: str | None, config: Config | None, settings: Mapping[str, Any]) -> Config:

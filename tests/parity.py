@@ -16,6 +16,14 @@ SIZES = ("96x64", "225x129")
 IMAGES = ("photo", "noise")
 PRESET_NAMES = ("gatys", "ranka", "jaiswal", "wang", "danayak", "joshi-hu", "joshi-hu-revised")
 FORMS = tuple((gram, norm) for gram in ("gatys", "hw", "chw", "dhw") for norm in ("l2", "l1"))
+FORM_CASES = tuple(
+    (gram, norm, name, size)
+    for gram, norm in FORMS
+    for name in IMAGES
+    for size in SIZES
+    if (name, size) == ("photo", "96x64") or (norm == "l1" and gram != "chw")
+)
+"""Every form; those that no preset covers, on every picture."""
 OPTIMIZERS = {"adam": 0.01, "adagrad": 0.01, "sgd": 5e-12}
 """Names and learning rates of the trajectories, small enough that rounding does not grow over 50 steps."""
 
@@ -165,8 +173,9 @@ def live():
             for size in SIZES:
                 key = f"preset/{preset}/{name}/{size}"
                 yield key, lambda p=preset, n=name, s=size: torch_losses(torch_preset(p), n, s)
-    for gram, norm in FORMS:
-        yield f"form/{gram}/{norm}", lambda g=gram, n=norm: torch_losses(torch_form(g, n), "photo", "96x64")
+    for gram, norm, name, size in FORM_CASES:
+        key = f"form/{gram}/{norm}/{name}/{size}"
+        yield key, lambda g=gram, n=norm, i=name, s=size: torch_losses(torch_form(g, n), i, s)
     yield (
         "several styles",
         lambda: torch_losses(torch_preset("jaiswal"), "photo", "96x64", ("style", "noise"), (0.7, 0.3)),

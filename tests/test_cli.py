@@ -17,7 +17,7 @@ from PIL import Image
 
 from jaxnst import cli
 from jaxnst.config import Config
-from jaxnst.images import read_metadata, save_image
+from jaxnst.saving import read_metadata, save_image
 
 FAST = [
     *("--size", "48", "--steps", "4", "--scales", "1", "--content-layers", "relu2_1"),

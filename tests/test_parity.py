@@ -122,11 +122,11 @@ def test_gradients_in_double_precision_on_any_noise(preset):
     assert parity.relative_error(gradient, expected[-1].numpy()) <= 1e-6
 
 
-@pytest.mark.parametrize(("gram", "norm"), parity.FORMS)
-def test_every_form_of_the_losses(gram, norm, reference):
+@pytest.mark.parametrize(("gram", "norm", "name", "size"), parity.FORM_CASES)
+def test_every_form_of_the_losses(gram, norm, name, size, reference):
     form = {"gram": gram, "norm": norm, "content_loss": parity.content_form(gram), "content_weight": 0.5}
-    found = losses(PRESETS["ranka"].replace(**form), "photo", "96x64")
-    assert_equal_losses(found, reference(f"form/{gram}/{norm}"))
+    found = losses(PRESETS["ranka"].replace(**form), name, size)
+    assert_equal_losses(found, reference(f"form/{gram}/{norm}/{name}/{size}"))
 
 
 def test_several_styles_are_mixed_by_their_weights(reference):

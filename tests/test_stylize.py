@@ -7,7 +7,8 @@ import pytest
 from PIL import Image
 
 import jaxnst
-from jaxnst.images import read_image, read_metadata
+from jaxnst.images import read_image
+from jaxnst.saving import read_metadata
 
 FAST = {
     "size": 48,

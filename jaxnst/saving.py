@@ -1,0 +1,171 @@
+"""Pictures and tables out: every file appears whole or not at all, and a picture carries its settings.
+
+Knows formats, EXIF and paths; `jaxnst.images` reads what is written here.
+"""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+import uuid
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from PIL import Image
+
+from jaxnst.errors import InputError
+from jaxnst.images import PathLike, expand, open_image, reason
+
+if TYPE_CHECKING:
+    from jaxtyping import Float
+
+FORMATS = {".png": "PNG", ".jpg": "JPEG", ".jpeg": "JPEG", ".webp": "WEBP", ".tif": "TIFF", ".tiff": "TIFF"}
+LONGEST_SIDE = {"JPEG": 65500, "WEBP": 16383}  # what libjpeg and libwebp can encode, in pixels
+IMAGE_DESCRIPTION, SOFTWARE = 0x010E, 0x0131  # EXIF tags
+
+
+def to_pil(array: Float[np.ndarray, "h w 3"]) -> Image.Image:
+    """Round a picture to 8 bits.
+
+    Args:
+      array: float `[H, W, 3]`, sRGB-encoded; what lies outside [0, 1] is clipped.
+
+    Returns:
+      A PIL image, mode RGB.
+    """
+    return Image.fromarray(np.rint(np.clip(array, 0, 1) * np.float32(255)).astype(np.uint8))
+
+
+def save_image(
+    path: PathLike,
+    array: Float[np.ndarray, "h w 3"],
+    metadata: Mapping[str, Any] | None = None,
+    quality: int = 95,
+) -> None:
+    """Write a picture, whole or not at all.
+
+    Args:
+      path: where to; the extension chooses PNG, JPEG, WebP or TIFF.
+      array: float `[H, W, 3]` in [0, 1], sRGB-encoded.
+      metadata: what JSON can hold, kept in the EXIF image description for `read_metadata`; default none.
+      quality: of JPEG and WebP, 1 to 100; default 95.
+
+    Raises:
+      InputError: the path will not do, or the format cannot hold this many pixels or this much metadata.
+      OSError: the disk is full or the like.
+    """
+    array = np.asarray(array)
+    check_output(path, "path", (array.shape[0], array.shape[1]))
+    image_format = FORMATS[expand(path).resolve().suffix.lower()]
+    write_whole(path, _encode(to_pil(array), image_format, metadata, quality))
+
+
+def check_output(path: PathLike, argument: str = "out", size: tuple[int, int] | None = None) -> None:
+    """Find out, before the work, whether a picture can be saved under this path.
+
+    Args:
+      path: where the picture shall go.
+      argument: the name of the argument in error messages; default "out".
+      size: its height and width in pixels, if known already; default None.
+
+    Raises:
+      InputError: unknown extension, no such folder, no permission to write there, the path is a folder,
+        or the format cannot hold so large a picture.
+    """
+    target = check_file(path, argument)
+    image_format = FORMATS.get(target.suffix.lower())
+    if image_format is None:
+        ending = f"the extension {target.suffix!r} is unknown" if target.suffix else "there is no extension"
+        raise InputError(f"{argument}: {ending} in {os.fspath(path)!r}; use one of: {', '.join(FORMATS)}.")
+    limit = LONGEST_SIDE.get(image_format)
+    if size and limit and max(size) > limit:
+        raise InputError(
+            f"{argument}: {image_format} ends at {limit} pixels, not {max(size)}; use .png or .tiff."
+        )
+
+
+def check_file(path: PathLike, argument: str) -> Path:
+    """Find out, before the work, whether a file can be written under this path.
+
+    Args:
+      path: where the file shall go; `~` is the home folder.
+      argument: the name of the argument in error messages.
+
+    Returns:
+      The file itself, where `path` is a link to it.
+
+    Raises:
+      InputError: no such folder, no permission to write there, or the path is a folder.
+    """
+    given = os.fspath(path)
+    try:
+        target = expand(path).resolve()
+        is_folder = target.is_dir()
+    except (OSError, ValueError) as error:  # too long a name, a null character
+        raise InputError(f"{argument}: {given!r} cannot be a path ({reason(error)}); rename it.") from error
+    if is_folder:
+        raise InputError(f"{argument}: {given!r} is a folder; give the path of a file in it.")
+    if not target.parent.is_dir():
+        raise InputError(f"{argument}: there is no folder {str(target.parent)!r}; create it first.")
+    if not os.access(target.parent, os.W_OK):
+        raise InputError(f"{argument}: no permission to write to {str(target.parent)!r}; choose another.")
+    return target
+
+
+def write_whole(path: PathLike, data: bytes) -> None:
+    """Write a file so that, whatever happens, `path` holds either the old one or the whole new one.
+
+    Raises:
+      OSError: the disk is full or the like.
+    """
+    target = expand(path).resolve()  # so that a symbolic link stays one
+    # Not tempfile: its files are readable by their owner only, and would stay so after the rename.
+    aside = target.with_name(f".{uuid.uuid4().hex}.tmp")
+    try:
+        aside.write_bytes(data)
+        aside.replace(target)
+    finally:
+        aside.unlink(missing_ok=True)
+
+
+def read_metadata(path: PathLike, argument: str = "config") -> dict[str, Any]:
+    """Read back what `save_image` stored beside the pixels.
+
+    Args:
+      path: a picture written by `save_image`.
+      argument: the name of the argument in error messages; default "config".
+
+    Returns:
+      The metadata, as JSON gives it back: tuples have become lists.
+
+    Raises:
+      InputError: the file cannot be read, or holds no such metadata.
+    """
+    try:
+        metadata = json.loads(open_image(path, argument).getexif()[IMAGE_DESCRIPTION])
+    except (KeyError, TypeError, json.JSONDecodeError):
+        metadata = None
+    if not isinstance(metadata, dict):
+        raise InputError(f"{argument}: {os.fspath(path)!r} has no settings; give a picture saved by jaxnst.")
+    return metadata
+
+
+def _encode(image: Image.Image, image_format: str, metadata: Mapping[str, Any] | None, quality: int) -> bytes:
+    options: dict[str, Any] = {
+        "JPEG": {"quality": quality, "subsampling": 0},
+        "WEBP": {"quality": quality},
+        "TIFF": {"compression": "tiff_adobe_deflate"},
+    }.get(image_format, {})
+    exif = Image.Exif()
+    if metadata is not None:
+        exif[IMAGE_DESCRIPTION] = json.dumps(dict(metadata), ensure_ascii=True)
+        exif[SOFTWARE] = f"jaxnst {metadata.get('version', '')}".strip()
+    file = io.BytesIO()
+    try:
+        image.save(file, image_format, exif=exif, **options)
+    except ValueError as error:
+        raise InputError(f"path: {image_format} cannot hold this ({error}); use .png or .tiff.") from error
+    return file.getvalue()
