@@ -19,8 +19,9 @@ from typing import Any
 import jax
 import numpy as np
 
-from jaxnst.config import Config, to_loss_weights, to_problem
+from jaxnst.config import Config
 from jaxnst.core import objective, vgg
+from jaxnst.translate import to_loss_weights, to_objective
 from jaxnst.weights import load_weights
 
 TESTS = Path(__file__).parent.parent / "tests"
@@ -36,7 +37,7 @@ CONFIG = Config(
 
 def jaxnst_evaluation(image: np.ndarray, content: np.ndarray, style: np.ndarray) -> Callable[[], float]:
     """The evaluation as `jaxnst.stylize` runs it on this backend."""
-    of = to_problem(CONFIG).objective
+    of = to_objective(CONFIG)
     params = jax.device_put(load_weights("caffe").params)
     targets = jax.jit(objective.make_targets, static_argnums=0)(of, params, content, [style])
     weights = to_loss_weights(CONFIG, 1)
@@ -44,7 +45,7 @@ def jaxnst_evaluation(image: np.ndarray, content: np.ndarray, style: np.ndarray)
         params = jax.jit(vgg.with_winograd)(params)
     compute = jax.jit(
         jax.value_and_grad(
-            lambda x, params, targets: objective.evaluate(of, params, targets, weights, x).total
+            lambda x, params, targets: objective.evaluate(of, params, targets, weights, x)["total"]
         )
     )
     picture = jax.device_put(image)

@@ -1,6 +1,7 @@
 """Neural style transfer by optimisation (Gatys et al.) on JAX.
 
-`stylize` makes a picture; `evaluate` and `features` measure one; `jaxnst.core` is for people who bring their
+`stylize`, `reconstruct` and `interpolate` make pictures; `evaluate`, `features` and `jaxnst.metrics` measure
+them; `jaxnst.core` is for people who bring their
 own loop, optimiser or network.
 """
 
@@ -10,6 +11,7 @@ from jaxnst.config import Config
 from jaxnst.core.vgg import LAYERS
 from jaxnst.errors import InputError
 from jaxnst.presets import PRESETS
+from jaxnst.recipes import interpolate, reconstruct
 from jaxnst.run import Progress
 from jaxnst.stylize import Result, evaluate, features, stylize
 
@@ -24,5 +26,7 @@ __all__ = [
     "Result",
     "evaluate",
     "features",
+    "interpolate",
+    "reconstruct",
     "stylize",
 ]

@@ -8,6 +8,7 @@ import jax
 
 from jaxnst.core import vgg
 from jaxnst.errors import InputError
+from jaxnst.translate import to_objective
 
 if TYPE_CHECKING:
     from jaxnst.config import Config
@@ -70,10 +71,10 @@ def check_large_enough(config: Config, height: int, width: int, argument: str) -
     Raises:
       InputError: with the size, and the least that would work.
     """
-    deepest = max(config.content_layers + config.style_layers, key=vgg.LAYERS.index)
+    deepest = max(to_objective(config).layers, key=vgg.LAYERS.index)
     least = vgg.stride(deepest)
     if min(height, width) < least:
         raise InputError(
-            f"{argument}: {width}x{height} pixels at size {config.size} and {config.scales} scale(s) are too "
+            f"{argument}: {width}x{height} pixels at size {config.size} are too "
             f"few for {deepest}, which needs at least {least} on each side."
         )

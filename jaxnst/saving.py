@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from PIL import Image
 
+from jaxnst.encoding import DEEP_ENCODERS, IMAGE_DESCRIPTION, SOFTWARE, dither_to_bytes, to_bytes, to_deep
 from jaxnst.errors import InputError
 from jaxnst.images import PathLike, expand, open_image, reason
 
@@ -24,19 +25,19 @@ if TYPE_CHECKING:
 
 FORMATS = {".png": "PNG", ".jpg": "JPEG", ".jpeg": "JPEG", ".webp": "WEBP", ".tif": "TIFF", ".tiff": "TIFF"}
 LONGEST_SIDE = {"JPEG": 65500, "WEBP": 16383}  # what libjpeg and libwebp can encode, in pixels
-IMAGE_DESCRIPTION, SOFTWARE = 0x010E, 0x0131  # EXIF tags
 
 
-def to_pil(array: Float[np.ndarray, "h w 3"]) -> Image.Image:
+def to_pil(array: Float[np.ndarray, "h w 3"], dither: bool = False) -> Image.Image:
     """Round a picture to 8 bits.
 
     Args:
       array: float `[H, W, 3]`, sRGB-encoded; what lies outside [0, 1] is clipped.
+      dither: add noise of up to a level, always the same, against steps in slow gradients; default False.
 
     Returns:
       A PIL image, mode RGB.
     """
-    return Image.fromarray(np.rint(np.clip(array, 0, 1) * np.float32(255)).astype(np.uint8))
+    return Image.fromarray(dither_to_bytes(array) if dither else to_bytes(array))
 
 
 def save_image(
@@ -44,6 +45,8 @@ def save_image(
     array: Float[np.ndarray, "h w 3"],
     metadata: Mapping[str, Any] | None = None,
     quality: int = 95,
+    bits: int = 8,
+    dither: bool = False,
 ) -> None:
     """Write a picture, whole or not at all.
 
@@ -52,28 +55,43 @@ def save_image(
       array: float `[H, W, 3]` in [0, 1], sRGB-encoded.
       metadata: what JSON can hold, kept in the EXIF image description for `read_metadata`; default none.
       quality: of JPEG and WebP, 1 to 100; default 95.
+      bits: per channel, 8, or in PNG and TIFF 16; default 8.
+      dither: add noise before rounding to 8 bits, as `to_pil` does; default False.
 
     Raises:
-      InputError: the path will not do, or the format cannot hold this many pixels or this much metadata.
+      InputError: the path, the bits or the dither will not do, or the format cannot hold this many pixels
+        or this much metadata.
       OSError: the disk is full or the like.
     """
     array = np.asarray(array)
-    check_output(path, "path", (array.shape[0], array.shape[1]))
+    check_output(path, "path", (array.shape[0], array.shape[1]), bits, dither)
     image_format = FORMATS[expand(path).resolve().suffix.lower()]
-    write_whole(path, _encode(to_pil(array), image_format, metadata, quality))
+    exif = _exif(metadata)
+    if bits == 16:
+        write_whole(path, DEEP_ENCODERS[image_format](to_deep(array), exif))
+    else:
+        write_whole(path, _encode(to_pil(array, dither), image_format, exif, quality))
 
 
-def check_output(path: PathLike, argument: str = "out", size: tuple[int, int] | None = None) -> None:
+def check_output(
+    path: PathLike,
+    argument: str = "out",
+    size: tuple[int, int] | None = None,
+    bits: int = 8,
+    dither: bool = False,
+) -> None:
     """Find out, before the work, whether a picture can be saved under this path.
 
     Args:
       path: where the picture shall go.
       argument: the name of the argument in error messages; default "out".
       size: its height and width in pixels, if known already; default None.
+      bits: per channel; default 8.
+      dither: whether noise shall be added before rounding; default False.
 
     Raises:
       InputError: unknown extension, no such folder, no permission to write there, the path is a folder,
-        or the format cannot hold so large a picture.
+        the format cannot hold so large or so deep a picture, or 16 bits shall be dithered.
     """
     target = check_file(path, argument)
     image_format = FORMATS.get(target.suffix.lower())
@@ -85,6 +103,12 @@ def check_output(path: PathLike, argument: str = "out", size: tuple[int, int] | 
         raise InputError(
             f"{argument}: {image_format} ends at {limit} pixels, not {max(size)}; use .png or .tiff."
         )
+    if bits not in (8, 16):
+        raise InputError(f"bits: a channel cannot have {bits!r}; use 8 or 16.")
+    if bits == 16 and image_format not in DEEP_ENCODERS:
+        raise InputError(f"bits: {image_format} holds 8 per channel, not 16; use .png or .tif.")
+    if bits == 16 and dither:
+        raise InputError("dither: it is against the steps of 8 bits, and does nothing for bits 16; drop one.")
 
 
 def check_file(path: PathLike, argument: str) -> Path:
@@ -153,16 +177,20 @@ def read_metadata(path: PathLike, argument: str = "config") -> dict[str, Any]:
     return metadata
 
 
-def _encode(image: Image.Image, image_format: str, metadata: Mapping[str, Any] | None, quality: int) -> bytes:
+def _exif(metadata: Mapping[str, Any] | None) -> Image.Exif:
+    exif = Image.Exif()
+    if metadata is not None:
+        exif[IMAGE_DESCRIPTION] = json.dumps(dict(metadata), ensure_ascii=True)
+        exif[SOFTWARE] = f"jaxnst {metadata.get('version', '')}".strip()
+    return exif
+
+
+def _encode(image: Image.Image, image_format: str, exif: Image.Exif, quality: int) -> bytes:
     options: dict[str, Any] = {
         "JPEG": {"quality": quality, "subsampling": 0},
         "WEBP": {"quality": quality},
         "TIFF": {"compression": "tiff_adobe_deflate"},
     }.get(image_format, {})
-    exif = Image.Exif()
-    if metadata is not None:
-        exif[IMAGE_DESCRIPTION] = json.dumps(dict(metadata), ensure_ascii=True)
-        exif[SOFTWARE] = f"jaxnst {metadata.get('version', '')}".strip()
     file = io.BytesIO()
     try:
         image.save(file, image_format, exif=exif, **options)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import os
 import signal
 import threading
 import time
@@ -17,17 +18,17 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxnst import images, saving
-from jaxnst.config import Config, to_loss_weights, to_problem
+from jaxnst.config import Config
 from jaxnst.core import objective, vgg
 from jaxnst.errors import InputError, choose
 from jaxnst.memory import check_large_enough, estimate_bytes
+from jaxnst.plan import Pictures, prepare, targets_at
 from jaxnst.presets import PRESETS
-from jaxnst.run import DivergedError, Progress, optimise, prepare, targets_at
+from jaxnst.run import DivergedError, Progress, optimise
+from jaxnst.translate import to_objective, to_transforms
 from jaxnst.weights import load_weights
 
 if TYPE_CHECKING:
-    import os
-
     import PIL.Image
     from jaxtyping import Float
 
@@ -45,7 +46,8 @@ class Result:
 
     Attributes:
       array: float32 [H, W, 3], RGB, [0, 1].
-      history: `total`, `content`, `style`, `tv`: one value for each step, before it; the parts unweighted.
+      history: `total`, `content`, `style`, `tv`, and every other part that has a weight: one value for each
+        step, before it; the parts unweighted.
       config: the settings that made it.
       seconds: wall-clock time, with compilation.
       ended: why the run ended: finished, stopped (by the callback), interrupted (by Ctrl-C) or diverged.
@@ -105,9 +107,11 @@ def resolve_config(preset: str | None, config: Config | None, settings: Mapping[
 
 
 def stylize(
-    content: Picture,
-    style: Picture | Sequence[Picture],
+    content: Picture | None,
+    style: Picture | Sequence[Picture] | None,
     *,
+    content_masks: Picture | Sequence[Picture] = (),
+    style_masks: Picture | Sequence[Picture] = (),
     preset: str | None = None,
     config: Config | None = None,
     progress: bool = True,
@@ -119,8 +123,11 @@ def stylize(
 
     Args:
       content: a path, a `PIL.Image`, or an array (NumPy, JAX, PyTorch; uint8 or float in [0, 1]; gray, RGB
-        or RGBA).
-      style: the same, or a list or tuple of several.
+        or RGBA). None: a texture of the style alone, of the shape of its (first) picture.
+      style: the same, or a list or tuple of several. None: the content alone is reconstructed.
+      content_masks: for each style, where it shall go: a picture of the content's size, white there (paths
+        are kept in the config; arrays may be bool, `[H, W]`). What no mask covers keeps the photo.
+      style_masks: for each style, the part of its picture that is the style.
       preset: name of a published system, see `jaxnst.PRESETS`.
       config: a whole `Config` instead.
       progress: show a progress bar on standard error.
@@ -142,19 +149,22 @@ def stylize(
         raise InputError(f"snapshots: {snapshots} is negative; 0 keeps none.")
     if callback is not None and not callable(callback):
         raise InputError(f"callback: {callback!r} is not a function.")
-    plan = prepare(content, style, config)
+    given, config = _gather(content, style, content_masks, style_masks, config)
+    plan = prepare(given, config)
+    config = plan.config
     log.info("device: %s", jax.devices()[0])
     log.info("sizes: %s", ", ".join(f"{width}x{height}" for height, width in plan.sizes))
     log.info("memory: about %.2f GB", estimate_bytes(config, *plan.sizes[-1]) / 1e9)
 
-    picture, ended = None, "finished"
-    history: list[objective.Losses] = []
+    image, ended = None, "finished"
+    history: dict[str, list[float]] = {}
     kept: dict[int, np.ndarray] = {}
     with _stop_on_interrupt() as interrupted, _progress_bar(progress, config.steps) as show:
         try:
             for state in optimise(plan):
-                picture = state.unclipped
-                history.append(state.losses)
+                image = state.unclipped
+                for name, loss in state.losses.items():
+                    history.setdefault(name, []).append(loss)
                 show(state)
                 if snapshots and state.step % snapshots == 0:
                     kept[state.step] = state.image
@@ -165,16 +175,13 @@ def stylize(
                     ended = "interrupted"
                     break
         except DivergedError as error:
-            picture, ended = error.picture, "diverged"
+            image, ended = error.image, "diverged"
             warnings.warn(str(error), stacklevel=2)
-    if picture is None:
+    if image is None:
         raise InputError("the loss of the first picture is not a finite number; use smaller weights.")
     return Result(
-        array=np.clip(np.asarray(picture), 0, 1),
-        history={
-            name: np.array([getattr(losses, name) for losses in history], np.float32)
-            for name in objective.Losses._fields
-        },
+        array=np.clip(np.asarray(image()), 0, 1),
+        history={name: np.array(losses, np.float32) for name, losses in history.items()},
         config=config,
         seconds=time.perf_counter() - began,
         ended=ended,
@@ -183,12 +190,34 @@ def stylize(
     )
 
 
+def _gather(
+    content: Picture | None, style: Any, content_masks: Any, style_masks: Any, config: Config
+) -> tuple[Pictures, Config]:
+    """The pictures and the masks, those in the config unless others are given; paths go into the config."""
+    given: dict[str, Sequence[Picture]] = {}
+    for name, several in (("content_masks", content_masks), ("style_masks", style_masks)):
+        found = _several(several) or getattr(config, name)
+        if all(isinstance(mask, str | os.PathLike) for mask in found):
+            config = config.replace(**{name: tuple(os.fspath(mask) for mask in found)})
+        given[name] = found
+    styles = [] if style is None else _several(style)
+    if style is not None and not styles:
+        raise InputError("style: no picture is given; give at least one, or None to reconstruct the content.")
+    return Pictures(content, styles, **given), config
+
+
+def _several(pictures: Any) -> list[Picture]:
+    return list(pictures) if isinstance(pictures, list | tuple) else [pictures]
+
+
 def evaluate(
     image: Picture,
-    content: Picture,
-    style: Picture | Sequence[Picture],
+    content: Picture | None,
+    style: Picture | Sequence[Picture] | None,
     config: Config | None = None,
     *,
+    content_masks: Picture | Sequence[Picture] = (),
+    style_masks: Picture | Sequence[Picture] = (),
     preset: str | None = None,
     **settings: Any,
 ) -> dict[str, float]:
@@ -196,31 +225,35 @@ def evaluate(
 
     Args:
       image: the picture to judge, at its own size (`config.size` does not count).
-      content: resized to the size of `image`.
-      style: one or several, resized so that their longer side is that of `image`.
+      content: resized to the size of `image`; None: no content.
+      style: one or several, resized so that their longer side is `style_scale` times that of `image`; None:
+        no style.
       config: the objective; default `Config()`.
+      content_masks: for each style, where it shall be, over `image`.
+      style_masks: for each style, the part of its picture that is the style.
       preset: name of a published system instead.
       **settings: fields of `Config` by name.
 
     Returns:
-      `{"total", "content", "style", "tv"}`; the parts are unweighted.
+      `{"total", "content", "style", "tv"}` and every other part that has a weight; the parts are unweighted.
 
     Raises:
       InputError: anything given that cannot work.
     """
     config = resolve_config(preset, config, settings)
     array = images.read_image(image, "image")
-    config = config.replace(size=max(array.shape[:2]), scales=1, start="content")
-    check_large_enough(config, *array.shape[:2], argument="image")
-    plan = prepare(content, style, config)
-    found = _evaluate(
-        to_problem(config).objective,
-        plan.params,
-        targets_at(plan, array.shape[:2]),
-        to_loss_weights(config, len(plan.styles)),
-        jnp.asarray(array),
+    config = config.replace(
+        size=max(array.shape[:2]), start_size=0, scale_steps=(), start="black", random_shift=1.0
     )
-    return {name: float(value) for name, value in found._asdict().items()}
+    check_large_enough(config, *array.shape[:2], argument="image")
+    given, config = _gather(content, style, content_masks, style_masks, config)
+    plan = prepare(given, config)
+    seen = jnp.asarray(array)
+    for transform in to_transforms(plan.config):
+        seen = transform(seen, jax.random.key(0))
+    targets = targets_at(plan, array.shape[:2])
+    found = _evaluate(to_objective(plan.config), plan.params, targets, plan.loss_weights, seen)
+    return {name: float(value) for name, value in found.items()}
 
 
 def features(
@@ -266,7 +299,7 @@ def _progress_bar(wanted: bool, steps: int) -> Iterator[Callable[[Progress], Non
     with tqdm(total=steps, unit="step", dynamic_ncols=True) as bar:
 
         def show(state: Progress) -> None:
-            losses = {name: f"{value:.3g}" for name, value in state.losses._asdict().items()}
+            losses = {name: f"{value:.3g}" for name, value in state.losses.items()}
             bar.set_postfix(losses, refresh=False)
             bar.update()
 

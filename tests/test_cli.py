@@ -20,7 +20,7 @@ from jaxnst.config import Config
 from jaxnst.saving import read_metadata, save_image
 
 FAST = [
-    *("--size", "48", "--steps", "4", "--scales", "1", "--content-layers", "relu2_1"),
+    *("--size", "48", "--steps", "4", "--content-layers", "relu2_1"),
     *("--style-layers", "relu1_1", "relu2_1", "--style-layer-weights", "1"),
 ]
 

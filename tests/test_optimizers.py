@@ -1,7 +1,10 @@
 """The optimisers against formulas; whole trajectories against torch.optim are in test_parity.py."""
 
+import functools
 import itertools
+from functools import partial
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
@@ -22,19 +25,32 @@ def two_loop_recursion(gradient, steps, differences):
     return r
 
 
+transformation = functools.cache(lambda optimizer: optimizer(1.0))
+
+
+@partial(jax.jit, static_argnums=0)
+def update(tx, state, point, gradient):
+    return tx.update(gradient, state, point, value=0.0, grad=gradient)
+
+
+def follow(tx, state, points, gradients):
+    """Show an optimiser these points and gradients; return its updates and its last state."""
+    updates = []
+    for point, gradient in zip(points, gradients, strict=True):
+        moved, state = update(tx, state, jnp.asarray(point), jnp.asarray(gradient))
+        updates.append(moved)
+    return updates, state
+
+
 @pytest.mark.parametrize("memory", [1, 3, 5])
 @pytest.mark.parametrize("steps", [2, 4, 9])
 def test_lbfgs_direction_is_the_two_loop_recursion(memory, steps):
     generator = np.random.default_rng(0)
     curvature = np.linspace(1, 9, 40)
-    tx = optimizers.LBFGS(memory)(1.0)
+    tx = transformation(optimizers.LBFGS(memory))
     points = generator.standard_normal((steps, 40)).astype(np.float32)
     gradients = (curvature * points).astype(np.float32)
-    state = tx.init(jnp.asarray(points[0]))
-    for point, gradient in zip(points, gradients, strict=True):
-        updates, state = tx.update(
-            jnp.asarray(gradient), state, jnp.asarray(point), value=0.0, grad=gradient, value_fn=None
-        )
+    [*_, updates], _ = follow(tx, tx.init(jnp.asarray(points[0])), points, gradients)
     s = np.diff(points.astype(np.float64), axis=0)[-memory:]
     y = np.diff(gradients.astype(np.float64), axis=0)[-memory:]
     expected = -two_loop_recursion(gradients[-1], list(s), list(y))
@@ -52,12 +68,8 @@ def test_lbfgs_leaves_out_pairs_of_negative_curvature(bent):
     points = np.cumsum(np.concatenate([generator.standard_normal((1, 40)), steps]), axis=0).astype(np.float32)
     first = generator.standard_normal((1, 40))
     gradients = np.cumsum(np.concatenate([first, differences]), axis=0).astype(np.float32)
-    tx = optimizers.LBFGS(10)(1.0)
-    state = tx.init(jnp.asarray(points[0]))
-    for point, gradient in zip(points, gradients, strict=True):
-        updates, state = tx.update(
-            jnp.asarray(gradient), state, jnp.asarray(point), value=0.0, grad=gradient, value_fn=None
-        )
+    tx = transformation(optimizers.LBFGS(10))
+    [*_, updates], _ = follow(tx, tx.init(jnp.asarray(points[0])), points, gradients)
     convex = [k for k in range(6) if k + 1 not in bent]
     s, y = np.diff(points.astype(np.float64), axis=0), np.diff(gradients.astype(np.float64), axis=0)
     expected = -two_loop_recursion(gradients[-1], list(s[convex]), list(y[convex]))
@@ -77,8 +89,6 @@ def rosenbrock(x):
 
 @pytest.mark.parametrize("line_search", ["backtracking", "zoom"])
 def test_line_searches_reach_the_minimum_of_rosenbrock(line_search):
-    import jax
-
     tx = optimizers.LBFGS(10, optimizers.LINE_SEARCHES[line_search])(1.0)
     x = jnp.zeros(6)
 
@@ -108,3 +118,150 @@ def test_sgd_is_the_gradient_times_the_learning_rate():
     tx = optimizers.SGD()(0.1)
     updates, _ = tx.update(jnp.array([3.0, -0.5]), tx.init(jnp.zeros(2)), jnp.zeros(2))
     np.testing.assert_allclose(updates, [-0.3, 0.05])
+
+
+def unchanged(x):
+    return x
+
+
+@pytest.mark.parametrize("optimizer", [optimizers.Adam(), optimizers.Adagrad(), optimizers.SGD()])
+def test_carrying_to_the_same_size_changes_nothing(optimizer):
+    gradients = np.random.default_rng(0).standard_normal((9, 5, 4, 3)).astype(np.float32)
+    tx = transformation(optimizer)
+    _, state = follow(tx, tx.init(jnp.zeros((5, 4, 3))), gradients[:6], gradients[:6])
+    expected, _ = follow(tx, state, gradients[6:], gradients[6:])
+    found, _ = follow(tx, optimizer.carried(state, unchanged, unchanged), gradients[6:], gradients[6:])
+    np.testing.assert_allclose(found, expected, rtol=1e-6)
+
+
+@pytest.mark.parametrize("optimizer", [optimizers.Adam(), optimizers.Adagrad()])
+def test_moments_carried_are_those_of_the_carried_gradients(optimizer):
+    """Resampled gradients all along would have led to the same state, where resampling repeats pixels."""
+
+    def finer(gradient):
+        return jnp.repeat(jnp.repeat(gradient, 2, 0), 2, 1) / 4
+
+    gradients = np.random.default_rng(0).standard_normal((6, 5, 4, 3)).astype(np.float32)
+    tx = transformation(optimizer)
+    _, state = follow(tx, tx.init(jnp.zeros((5, 4, 3))), gradients, gradients)
+    fine = [finer(gradient) for gradient in gradients]
+    _, expected = follow(tx, tx.init(jnp.zeros((10, 8, 3))), fine, fine)
+    found = optimizer.carried(state, None, finer)
+    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-5), found, expected)
+
+
+def walk(generator, steps, size):
+    """Points, and gradients of a convex quadratic there."""
+    points = generator.standard_normal((steps, size)).astype(np.float32)
+    return points, (np.linspace(1, 9, size) * points).astype(np.float32)
+
+
+@partial(jax.jit, static_argnums=0)
+def carried(optimizer, state, steps, gradients):
+    return optimizer.carried(state, lambda step: steps @ step, lambda gradient: gradients @ gradient)
+
+
+@pytest.mark.parametrize("keeps_curvature", [True, False])
+@pytest.mark.parametrize(("memory", "steps"), [(5, 1), (5, 2), (5, 4), (5, 6), (5, 13), (1, 4)])
+def test_lbfgs_carries_the_pairs_that_stay_convex_and_makes_none_across_the_change(
+    memory, steps, keeps_curvature
+):
+    """Every direction afterwards is the two-loop recursion over the carried pairs and those made since."""
+    generator = np.random.default_rng(1)
+    coarse = walk(generator, steps, 40)
+    fine = walk(generator, 3, 60)
+    enlarge = generator.standard_normal((60, 40)).astype(np.float32)
+    by_chance = generator.standard_normal((60, 40)).astype(np.float32)
+    enlarge_gradient = np.linalg.pinv(enlarge).T if keeps_curvature else by_chance
+
+    optimizer = optimizers.LBFGS(memory)
+    tx = transformation(optimizer)
+    _, state = follow(tx, tx.init(jnp.zeros(40)), *coarse)
+    state = carried(optimizer, state, enlarge, enlarge_gradient)
+    updates, _ = follow(tx, state, *fine)
+
+    pairs = [
+        (enlarge @ s, enlarge_gradient @ y)
+        for s, y in zip(np.diff(coarse[0], axis=0), np.diff(coarse[1], axis=0), strict=True)
+    ]
+    pairs = [(s, y) for s, y in pairs[-memory:] if s @ y > 0]
+    made_since = [None, *zip(np.diff(fine[0], axis=0), np.diff(fine[1], axis=0), strict=True)]
+    for found, gradient, pair in zip(updates, fine[1], made_since, strict=True):
+        pairs = [*pairs, pair][-memory:] if pair is not None else pairs
+        if pairs:
+            expected = -two_loop_recursion(gradient, *zip(*pairs, strict=True))
+        else:
+            expected = -gradient * min(1, 1 / np.linalg.norm(gradient))
+        assert np.linalg.norm(found - expected) <= 1e-4 * np.linalg.norm(expected)
+
+
+@pytest.mark.parametrize("line_search", ["backtracking", "zoom"])
+def test_a_line_search_starts_afresh_at_another_size(line_search):
+    optimizer = optimizers.LBFGS(5, optimizers.LINE_SEARCHES[line_search])
+    coarse, fine = jnp.full((2, 2, 3), 0.7), jnp.full((4, 4, 3), 0.7)
+    tx = optimizer(1.0)
+
+    def finer(x):
+        return jnp.repeat(jnp.repeat(x, 2, 0), 2, 1)
+
+    def loss(x):
+        return jnp.mean((x - 0.2) ** 4)
+
+    state = optimizer.carried(tx.init(coarse), finer, finer)
+    assert jax.tree.map(jnp.shape, state) == jax.tree.map(jnp.shape, tx.init(fine))
+    value, gradient = jax.value_and_grad(loss)(fine)
+    updates, _ = tx.update(gradient, state, fine, value=value, grad=gradient, value_fn=loss)
+    assert float(loss(optax.apply_updates(fine, updates))) < float(value)
+
+
+def statistics_and_pixels(size):
+    """A mean over pixels, and a few stiff statistics of the whole picture, as style is: one integral."""
+    at = (jnp.arange(size) + 0.5) / size
+    y, x = at[:, None], at[None, :]
+    waves = jnp.stack([jnp.cos(jnp.pi * k * y) * jnp.cos(jnp.pi * j * x) for k in range(3) for j in range(2)])
+    stiffness = jnp.geomspace(100, 1000, 6)
+    target = jnp.stack([jnp.hypot(y - 0.5, x - at) < 0.3 for at in (0.3, 0.4, 0.5)], -1).astype(float)
+
+    def loss(image):
+        off = jnp.einsum("kyx,yxc->k", waves, image - target) / size**2
+        return jnp.mean(jnp.square(image - target)) / 2 + jnp.sum(stiffness * jnp.square(off)) / 2
+
+    return loss
+
+
+def test_lbfgs_gets_there_sooner_at_the_fine_size_with_what_it_learnt_at_the_coarse():
+    """Over many moments to change size: one moment alone may favour either."""
+    optimizer = optimizers.LBFGS(20)
+    tx = optimizer(1.0)
+
+    def stepper(loss):
+        @jax.jit
+        def step(image, state):
+            value, gradient = jax.value_and_grad(loss)(image)
+            updates, state = tx.update(gradient, state, image, value=value, grad=gradient)
+            return optax.apply_updates(image, updates), state, value
+
+        return step
+
+    def finer(x):
+        return jax.image.resize(x, (32, 32, 3), "linear")
+
+    carry = jax.jit(lambda state: optimizer.carried(state, finer, lambda gradient: finer(gradient) / 4))
+    coarse_step, fine_step = stepper(statistics_and_pixels(16)), stepper(statistics_and_pixels(32))
+
+    def steps_to_a_tenth(image, state):
+        values = []
+        while not values or values[-1] > values[0] / 10:
+            image, state, value = fine_step(image, state)
+            values.append(float(value))
+            assert np.isfinite(values[-1]) and len(values) < 50
+        return len(values) - 1
+
+    image, fresh, with_memory = jnp.zeros((16, 16, 3)), 0, 0
+    state = tx.init(image)
+    for done in range(1, 25):
+        image, state, _ = coarse_step(image, state)
+        if done >= 5:
+            fresh += steps_to_a_tenth(finer(image), tx.init(finer(image)))
+            with_memory += steps_to_a_tenth(finer(image), carry(state))
+    assert with_memory < 0.85 * fresh

@@ -7,9 +7,9 @@ import numpy as np
 import parity
 import pytest
 
-from jaxnst.config import to_loss_weights, to_problem
 from jaxnst.core import objective, solver, vgg
 from jaxnst.presets import PRESETS
+from jaxnst.translate import to_loss_weights, to_objective, to_problem
 from jaxnst.weights import load_weights
 
 
@@ -60,10 +60,10 @@ def test_all_37_layers(pooling, name, size, reference):
 def losses_and_gradient(of, params, targets, weights, image):
     def total(image):
         found = objective.evaluate(of, params, targets, weights, image)
-        return found.total, found
+        return found["total"], found
 
     gradient, found = jax.grad(total, has_aux=True)(image)
-    return {**found._asdict(), "gradient": gradient}
+    return {**found, "gradient": gradient}
 
 
 make_targets = jax.jit(objective.make_targets, static_argnums=0)
@@ -72,7 +72,7 @@ make_targets = jax.jit(objective.make_targets, static_argnums=0)
 @functools.cache
 def losses(config, name, size, styles=("style",), params=params):
     """Total, parts and gradient, as the solver computes them."""
-    of = to_problem(config).objective
+    of = to_objective(config)
     content, several = parity.picture("content", size), [parity.picture(style, size) for style in styles]
     targets = make_targets(of, params(), content, several)
     weights = to_loss_weights(config, len(styles))
@@ -113,7 +113,7 @@ def test_gradients_in_double_precision_on_any_noise(preset):
         [1.0],
     )
     with jax.enable_x64(True):
-        of = to_problem(PRESETS[preset]).objective
+        of = to_objective(PRESETS[preset])
         double = jax.tree.map(lambda x: np.asarray(x, np.float64), params())
         weights = jax.tree.map(lambda x: np.asarray(x, np.float64), to_loss_weights(PRESETS[preset], 1))
         targets = make_targets(of, double, content, [style])
@@ -144,13 +144,12 @@ def trajectory(config, size):
     inputs = solver.Inputs(
         winograd_params(), targets, to_loss_weights(config, 1), np.float32(config.learning_rate)
     )
-    image = parity.image("photo", size)
-    memory = solver.start(problem, inputs, image, jax.random.key(0))
+    image, memory = solver.start(problem, inputs, parity.image("photo", size), jax.random.key(0))
     step = jax.jit(solver.step, static_argnums=0)
     totals = []
     for _ in range(config.steps):
         image, memory, found = step(problem, inputs, image, memory)
-        totals.append(float(found.total))
+        totals.append(float(found["total"]))
     return np.array(totals)
 
 

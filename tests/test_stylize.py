@@ -13,7 +13,6 @@ from jaxnst.saving import read_metadata
 FAST = {
     "size": 48,
     "steps": 4,
-    "scales": 1,
     "content_layers": ("relu2_1",),
     "style_layers": ("relu1_1", "relu2_1"),
     "style_layer_weights": (1.0,),
@@ -137,7 +136,9 @@ def test_snapshots(pictures):
 def test_scales_share_the_steps_coarse_to_fine(pictures):
     sizes = []
     jaxnst.stylize(
-        *pictures, callback=lambda p: sizes.append(p.size), **FAST | {"size": 64, "scales": 3, "steps": 7}
+        *pictures,
+        callback=lambda p: sizes.append(p.size),
+        **FAST | {"size": 64, "start_size": 16, "steps": 7},
     )
     assert sizes == [(10, 16)] * 2 + [(20, 32)] * 2 + [(40, 64)] * 3
 
@@ -237,7 +238,7 @@ def test_bad_arrays_are_refused_in_one_sentence(pictures, kind):
         ({"optimizer": "adam", "line_search": "zoom"}, "works with lbfgs only"),
         ({"blend": 2.0}, "blend: 2.0 is outside"),
         ({"random_shift": 0.1}, "random_shift: 0.1 is outside"),
-        ({"steps": 2, "scales": 3}, "2 steps cannot be shared by 3 scales"),
+        ({"steps": 2, "start_size": 16}, "2 steps cannot be shared by 3 scales"),
         ({"preset": "gatys", "config": jaxnst.Config()}, "preset and config are both given"),
         ({"config": "gatys"}, "not a jaxnst.Config"),
         ({"callback": 3}, "callback: 3 is not a function"),

@@ -67,3 +67,74 @@ def test_one_vmapped_program_gives_what_single_images_give(params):
         np.testing.assert_allclose(
             found, vgg.features(params, image, ("relu2_2",))["relu2_2"], rtol=1e-3, atol=1e-2
         )
+
+
+TORCH_PADDINGS = {"zeros": "zeros", "reflect": "reflect", "replicate": "replicate"}
+
+
+@pytest.mark.parametrize(
+    ("pooling", "rescale", "padding"),
+    [
+        ("l2", False, "reflect"),
+        ("average", True, "replicate"),
+        ("l2", True, "zeros"),
+        ("max", False, "reflect"),
+    ],
+)
+@pytest.mark.parametrize("fast", [False, True], ids=["direct", "winograd"])
+def test_pooling_and_padding_are_pytorchs(params, pooling, rescale, padding, fast):
+    torch = pytest.importorskip("torch")
+    import parity
+    import torch_reference as reference
+
+    class Pool(torch.nn.Module):
+        def __init__(self):
+            super().__init__()
+            kinds = {
+                "l2": torch.nn.LPPool2d(2, 2),
+                "average": torch.nn.AvgPool2d(2),
+                "max": torch.nn.MaxPool2d(2),
+            }
+            self.pool, self.factor = kinds[pooling], {"average": 2.0, "l2": 0.78}[pooling] if rescale else 1.0
+
+        def forward(self, x):
+            return self.pool(x) * self.factor
+
+    network = reference.load_network(parity.WEIGHTS)
+    for index, module in enumerate(network):
+        if isinstance(module, torch.nn.Conv2d):
+            module.padding_mode = TORCH_PADDINGS[padding]
+        elif isinstance(module, torch.nn.MaxPool2d):
+            network[index] = Pool()
+    image, layers = (
+        np.random.default_rng(0).random((49, 66, 3), np.float32),
+        ("conv1_1", "relu3_3", "relu5_1"),
+    )
+    expected = reference.features(network, torch.tensor(image), layers)
+    of_pooling = vgg.POOLINGS[pooling]
+    found = vgg.features(
+        vgg.with_winograd(params) if fast else params,
+        image,
+        layers,
+        vgg.Rescaled(of_pooling, vgg.POOLING_FACTORS[pooling]) if rescale else of_pooling,
+        vgg.PADDINGS[padding],
+    )
+    for layer in layers:
+        reference_map = expected[layer].permute(1, 2, 0).numpy()
+        assert parity.relative_error(found[layer], reference_map) <= 1e-5, layer
+
+
+def test_l2_pooling_of_zeros_has_a_gradient_of_zero():
+    gradient = jax.grad(lambda x: vgg.l2_pool(x).sum())(jnp.array([[0.0, 0, 3], [0, 0, 4]])[..., None])
+    np.testing.assert_array_equal(gradient, np.zeros((2, 3, 1)))
+    gradient = jax.grad(lambda x: vgg.l2_pool(x).sum())(jnp.array([[0.0, 3], [0, 4]])[..., None])
+    np.testing.assert_allclose(gradient[..., 0], [[0, 0.6], [0, 0.8]], rtol=1e-6)
+
+
+@pytest.mark.parametrize("padding", vgg.PADDINGS)
+def test_every_padding_works_down_to_the_smallest_size(params, padding):
+    found = vgg.features(
+        params, np.full((32, 16, 3), 0.5, np.float32), ("relu5_1",), padding=vgg.PADDINGS[padding]
+    )
+    assert found["relu5_1"].shape == (2, 1, 512)
+    assert jnp.isfinite(found["relu5_1"]).all()

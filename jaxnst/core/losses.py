@@ -1,7 +1,6 @@
 """The losses of the papers, as pure functions of the arrays of single images.
 
-A Gram loss is `factor * sum(norm(G / M - A / M'))`, with each picture's own number of positions: the
-published forms differ in nothing but the factor, and pictures of different sizes compare per position.
+The forms of the Gram loss are the factors with which `jaxnst.core.statistics` weighs `G / M - A / M'`.
 """
 
 from __future__ import annotations
@@ -17,19 +16,37 @@ if TYPE_CHECKING:
 
 
 class Norm(NamedTuple):
-    """What is done to every difference before it is summed.
+    """How many differences become one number.
 
     Attributes:
-      of: elementwise function of the differences.
-      degree: `of(a * x) == a ** degree * of(x)` for `a > 0`, so that scale factors can be taken out of it.
+      distance: from the differences and the form's factor to a scalar.
+      degree: `distance(a * x, f) == a ** degree * distance(x, f)` for `a > 0`, so that scale factors can be
+        taken out of it.
     """
 
-    of: Callable[[Array], Array]
+    distance: Callable[[Array, Array | float], Array]
     degree: int
 
 
-NORMS: Mapping[str, Norm] = {"l2": Norm(jnp.square, 2), "l1": Norm(jnp.abs, 1)}
-"""`l2` squares (all but one of the reports), `l1` takes absolute values (Joshi and Hu)."""
+def squared(differences: Array, factor: Array | float) -> Float[Array, ""]:
+    """`factor * sum d^2`."""
+    return factor * jnp.sum(jnp.square(differences))
+
+
+def absolute(differences: Array, factor: Array | float) -> Float[Array, ""]:
+    """`factor * sum |d|`."""
+    return factor * jnp.sum(jnp.abs(differences))
+
+
+def scaled(differences: Array, factor: Array | float) -> Float[Array, ""]:
+    """`sum d^2 / sum |d|`, whose gradient has an L1 norm near 1; a factor would cancel out, so none counts."""
+    del factor
+    return jnp.sum(jnp.square(differences)) / (jnp.sum(jnp.abs(differences)) + 1e-8)
+
+
+NORMS: Mapping[str, Norm] = {"l2": Norm(squared, 2), "l1": Norm(absolute, 1), "scaled": Norm(scaled, 1)}
+"""`l2` squares (all but one of the reports), `l1` takes absolute values (Joshi and Hu), `scaled` gives every
+layer a gradient of the same size (Crowson's style-transfer-pytorch, `ScaledMSELoss`)."""
 
 
 def content_sum(size: int) -> float:
@@ -65,7 +82,7 @@ def content_loss(
 
     Source: Gatys et al. 2016, eq. 1.
     """
-    return form(target.size) * jnp.sum(norm.of(features - target))
+    return norm.distance(features - target, form(target.size))
 
 
 def gram_matrix(features: Float[Array, "h w c"]) -> Float[Array, "c c"]:
@@ -110,33 +127,43 @@ GRAM_FORMS: Mapping[str, GramForm] = {
 }
 
 
-def style_loss(
-    features: Float[Array, "h w c"],
-    target: Float[Array, "c c"],
-    form: GramForm = gram_gatys,
-    norm: Norm = NORMS["l2"],
-) -> Float[Array, ""]:
-    """Distance of a layer's Gram matrix to the style picture's.
+def total_variation(image: Float[Array, "h w c"]) -> Float[Array, ""]:
+    """Roughness of an image: `mean |dx| + mean |dy|` (Ranka's report)."""
+    return _mean_of_differences(image, jnp.abs)
+
+
+def total_variation_l2(image: Float[Array, "h w c"]) -> Float[Array, ""]:
+    """Roughness of an image: `mean dx^2 + mean dy^2` (Mahendran and Vedaldi 2015, with beta = 2)."""
+    return _mean_of_differences(image, jnp.square)
+
+
+def _mean_of_differences(image: Array, of: Callable[[Array], Array]) -> Array:
+    differences = [of(jnp.diff(image, axis=axis)) for axis in (0, 1)]
+    # A side of one pixel has no differences, and adds nothing.
+    return sum((jnp.sum(each) / max(each.size, 1) for each in differences), start=jnp.zeros(()))
+
+
+TOTAL_VARIATIONS: Mapping[str, Callable[[Array], Array]] = {"l1": total_variation, "l2": total_variation_l2}
+
+
+def out_of_range(image: Float[Array, "h w c"]) -> Float[Array, ""]:
+    """How far an image leaves [0, 1]: the mean square of what clipping would cut off."""
+    return jnp.mean(jnp.square(image - jnp.clip(image, 0, 1)))
+
+
+def laplacian(image: Float[Array, "h w c"], window: int) -> Float[Array, "h2 w2"]:
+    """Edges of an image at one scale: the Laplacian of its means over windows, summed over the colours.
 
     Args:
-      features: `F`, of the picture being made.
-      target: `A / M'`: `gram_matrix` of the style picture's features divided by their number of positions.
-      form: a value of `GRAM_FORMS`. With pictures of equal size each is literally its published formula;
-        otherwise the style's Gram matrix counts as if that picture had as many positions as this one.
-      norm: a value of `NORMS`.
+      image: `[H, W, C]`, both sides at least three windows.
+      window: side of the windows that are averaged first, in pixels.
 
     Returns:
-      A scalar.
+      `[H // window - 2, W // window - 2]`: the centre four times, less its four neighbours.
+
+    Source: Li, Xu, Nie and Liu 2017, Laplacian-steered neural style transfer, eq. 5-6.
     """
-    height, width, channels = features.shape
-    positions = height * width
-    difference = gram_matrix(features) / positions - target
-    return form(channels, positions, norm.degree) * jnp.sum(norm.of(difference))
-
-
-def total_variation(image: Float[Array, "h w c"]) -> Float[Array, ""]:
-    """Roughness of an image: `mean abs(dx) + mean abs(dy)` (Ranka's report)."""
-    along_height = jnp.abs(jnp.diff(image, axis=0))
-    along_width = jnp.abs(jnp.diff(image, axis=1))
-    # A side of one pixel has no differences, and adds nothing.
-    return jnp.sum(along_height) / max(along_height.size, 1) + jnp.sum(along_width) / max(along_width.size, 1)
+    height, width = (side // window * window for side in image.shape[:2])
+    blocks = image[:height, :width].reshape(height // window, window, width // window, window, -1)
+    x = jnp.sum(jnp.mean(blocks, axis=(1, 3)), axis=-1)
+    return 4 * x[1:-1, 1:-1] - x[:-2, 1:-1] - x[2:, 1:-1] - x[1:-1, :-2] - x[1:-1, 2:]

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 
 import jax.numpy as jnp
 
-from jaxnst.core import losses, vgg
+from jaxnst.core import guides, terms, vgg
 
 if TYPE_CHECKING:
     from jaxtyping import Array, Float
+
+    from jaxnst.core.terms import Term
 
 
 @dataclass(frozen=True)
@@ -19,89 +21,97 @@ class Objective:
     """The parts of the objective that decide the compiled program: hashable, static under `jit`.
 
     Attributes:
-      content_layers: where the content is compared.
-      style_layers: where the Gram matrices are compared.
+      terms: what is added up; see `jaxnst.core.terms`.
       pooling: a value of `vgg.POOLINGS`, or a function of your own.
-      content_form: a value of `losses.CONTENT_FORMS`.
-      gram_form: a value of `losses.GRAM_FORMS`.
-      norm: a value of `losses.NORMS`, for content and style.
+      padding: a value of `vgg.PADDINGS`.
+      guidance: a value of `guides.GUIDANCES`: how masks come down to the layers.
     """
 
-    content_layers: tuple[str, ...] = ("relu4_2",)
-    style_layers: tuple[str, ...] = ("relu1_1", "relu2_1", "relu3_1", "relu4_1", "relu5_1")
+    terms: tuple[Term, ...] = terms.GATYS
     pooling: Callable = vgg.max_pool
-    content_form: Callable[[int], float] = losses.content_sum
-    gram_form: losses.GramForm = losses.gram_gatys
-    norm: losses.Norm = losses.NORMS["l2"]
+    padding: Callable = vgg.zeros
+    guidance: guides.Guidance = guides.GUIDANCES["simple"]
+
+    @property
+    def layers(self) -> tuple[str, ...]:
+        """Every layer that some term looks at, once."""
+        return tuple(dict.fromkeys(layer for term in self.terms for layer in term.layers))
 
 
 class Targets(NamedTuple):
     """What the picture is compared with.
 
     Attributes:
-      content: one feature map `[H_l, W_l, C_l]` for each content layer.
-      style: one stack of Gram matrices per position, `[styles, C_l, C_l]`, for each style layer.
+      terms: for each term's name, what it keeps of the content and style pictures.
+      guides: for each style, `{layer: [H_l, W_l]}`: its region of the picture being made. Empty: no regions.
     """
 
-    content: tuple[Float[Array, "h_l w_l c_l"], ...]
-    style: tuple[Float[Array, "styles c_l c_l"], ...]
+    terms: Mapping[str, Any]
+    guides: tuple[Mapping[str, Float[Array, "h_l w_l"]], ...] = ()
 
 
-class LossWeights(NamedTuple):
-    """Every weight of the objective, traced, so that many settings share one compiled program.
+class TermWeights(NamedTuple):
+    """Weights of one term, traced, so that many settings share one compiled program.
 
     Attributes:
-      content, style, tv: scalars, the factors of the three parts in the total.
-      content_layers: one weight for each content layer.
-      style_layers: one weight for each style layer (`w_l` in the papers).
-      styles: one weight for each style picture.
+      factor: of the term in the total.
+      within: what the term itself takes: see each term.
     """
 
-    content: Float[Array, ""]
-    style: Float[Array, ""]
-    tv: Float[Array, ""]
-    content_layers: Float[Array, " content_layers"]
-    style_layers: Float[Array, " style_layers"]
-    styles: Float[Array, " styles"]
+    factor: Float[Array, ""]
+    within: Any = ()
 
 
-class Losses(NamedTuple):
-    """The total and its parts; the parts are not multiplied by their weights."""
+LossWeights: TypeAlias = Mapping[str, TermWeights]
+"""Weights of every term, by its name."""
 
-    total: Float[Array, ""]
-    content: Float[Array, ""]
-    style: Float[Array, ""]
-    tv: Float[Array, ""]
+Losses: TypeAlias = "dict[str, Float[Array, '']]"
+"""`total`, then every term by its name, not multiplied by its factor."""
 
 
-def content_targets(
-    objective: Objective, params: Mapping[str, Any], content: Float[Array, "h w 3"]
-) -> tuple[Float[Array, "h_l w_l c_l"], ...]:
-    """Feature maps of the content picture, which must have the size of the picture being made."""
-    found = vgg.features(params, content, objective.content_layers, objective.pooling)
-    return tuple(found[layer] for layer in objective.content_layers)
-
-
-def style_targets(
-    objective: Objective, params: Mapping[str, Any], styles: Sequence[Float[Array, "h_s w_s 3"]]
-) -> tuple[Float[Array, "styles c_l c_l"], ...]:
-    """Gram matrices per position of the style pictures, each of any size."""
-    grams = {layer: [] for layer in objective.style_layers}
-    for style in styles:
-        for layer, found in vgg.features(params, style, objective.style_layers, objective.pooling).items():
-            height, width, _ = found.shape
-            grams[layer].append(losses.gram_matrix(found) / (height * width))
-    return tuple(jnp.stack(of_styles) for of_styles in grams.values())
+def view(
+    objective: Objective,
+    params: Mapping[str, Any],
+    image: Float[Array, "h w 3"],
+    regions: Sequence[Mapping[str, Float[Array, "h_l w_l"]]] = (),
+) -> terms.View:
+    """A picture with the features that the terms look at."""
+    found = vgg.features(params, image, objective.layers, objective.pooling, objective.padding)
+    return terms.View(image, found, regions)
 
 
 def make_targets(
     objective: Objective,
     params: Mapping[str, Any],
-    content: Float[Array, "h w 3"],
+    content: Float[Array, "h w 3"] | None,
     styles: Sequence[Float[Array, "h_s w_s 3"]],
+    content_masks: Sequence[Float[Array, "h w"]] = (),
+    style_masks: Sequence[Float[Array, "h_s w_s"]] = (),
 ) -> Targets:
-    """What a picture is compared with, from a content picture of its own size and style pictures of any."""
-    return Targets(content_targets(objective, params, content), style_targets(objective, params, styles))
+    """What a picture is compared with.
+
+    Args:
+      objective: static.
+      params: the network's weights, as `vgg.features` takes them.
+      content: a picture of the size of the one being made, or None, if no term needs one.
+      styles: pictures of any size; none, if no term needs one.
+      content_masks: for each style, where in the picture being made it shall go, [0, 1]; none: everywhere.
+      style_masks: for each style, which part of its picture is the style, [0, 1]; none: all of it.
+
+    Returns:
+      `Targets` for `evaluate`.
+    """
+
+    def down(mask: Array) -> dict[str, Array]:
+        return guides.carry_down(mask, objective.layers, objective.guidance)
+
+    regions = [(down(mask),) for mask in style_masks] or [()] * len(styles)
+    of_content = view(objective, params, content) if content is not None else None
+    of_styles = [view(objective, params, *pair) for pair in zip(styles, regions, strict=True)]
+    return Targets(
+        {term.name: term.target(of_content, of_styles) for term in objective.terms},
+        tuple(down(mask) for mask in content_masks),
+    )
 
 
 def evaluate(
@@ -111,29 +121,22 @@ def evaluate(
     weights: LossWeights,
     image: Float[Array, "h w 3"],
 ) -> Losses:
-    """The objective of one picture: `content_weight * content + style_weight * style + tv_weight * tv`.
+    """The objective of one picture, `sum over terms of factor * loss`.
 
     Args:
       objective: static.
       params: the network's weights, as `vgg.features` takes them.
       targets: of the content picture and the style pictures.
-      weights: of the parts, the layers and the style pictures.
+      weights: of the terms, the layers and the style pictures.
       image: float32 `[H, W, 3]`, RGB, [0, 1].
 
     Returns:
-      `Losses` of scalars; differentiate `total` with respect to `image`.
+      Scalars by name, `total` first; differentiate `total` with respect to `image`.
     """
-    found = vgg.features(params, image, objective.content_layers + objective.style_layers, objective.pooling)
-    content = jnp.zeros(())
-    for layer, target, weight in zip(
-        objective.content_layers, targets.content, weights.content_layers, strict=True
-    ):
-        content += weight * losses.content_loss(found[layer], target, objective.content_form, objective.norm)
-    style = jnp.zeros(())
-    for layer, grams, weight in zip(objective.style_layers, targets.style, weights.style_layers, strict=True):
-        for gram, mix in zip(grams, weights.styles, strict=True):
-            term = losses.style_loss(found[layer], gram, objective.gram_form, objective.norm)
-            style += weight * mix * term
-    tv = losses.total_variation(image)
-    total = weights.content * content + weights.style * style + weights.tv * tv
-    return Losses(total, content, style, tv)
+    picture = view(objective, params, image, targets.guides)
+    found = {
+        term.name: term.loss(picture, targets.terms[term.name], weights[term.name].within)
+        for term in objective.terms
+    }
+    total = sum((weights[name].factor * loss for name, loss in found.items()), start=jnp.zeros(()))
+    return {"total": total, **found}

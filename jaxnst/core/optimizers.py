@@ -1,6 +1,7 @@
 """The optimisers, from optax, as hashable descriptions: `optimizer(learning_rate)` is the transformation.
 
 The learning rate comes in traced, so that runs that differ in nothing else share one compiled program.
+`optimizer.carried(state, step, gradient)` is the transformation's state for the same picture at another size.
 """
 
 from __future__ import annotations
@@ -9,15 +10,17 @@ import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
+import jax
 import jax.numpy as jnp
 import optax
 
 if TYPE_CHECKING:
-    from jaxtyping import Array, Float
+    from jaxtyping import Array, Bool, Float
 
     Optimizer = Callable[[Float[Array, ""] | float], optax.GradientTransformationExtraArgs]
+    Resampling = Callable[[Float[Array, "h w 3"]], Float[Array, "h2 w2 3"]]
 
 
 def _no_search() -> optax.GradientTransformation:
@@ -39,23 +42,75 @@ LINE_SEARCHES: Mapping[str, Callable[[], optax.GradientTransformation]] = {
 }
 
 
-def _guarded_update(update: Callable, gradient: Any, state: Any, image: Any = None) -> tuple[Any, Any]:
+class LBFGSState(NamedTuple):
+    """What L-BFGS remembers.
+
+    Attributes:
+      history: `optax.ScaleByLBFGSState`: past steps and what they did to the gradient.
+      comparable: whether the last gradient is of the same objective as the next; false after a change of
+        size.
+    """
+
+    history: Any
+    comparable: Bool[Array, ""]
+
+
+def _is_convex(step: Array, difference: Array) -> Bool[Array, ""]:
+    """Whether the gradient grows along the step, by more than rounding."""
+    bound = 1e-8 * jnp.linalg.norm(step) * jnp.linalg.norm(difference)
+    return jnp.vdot(step, difference) > bound
+
+
+def _guarded_update(
+    update: Callable, gradient: Any, state: LBFGSState, image: Any = None
+) -> tuple[Any, LBFGSState]:
     """`optax.scale_by_lbfgs`, without the pairs along which the objective is not convex.
 
     With such a pair the approximate Hessian is not positive and the direction may lead uphill; optax keeps
     them, PyTorch and the textbooks do not (Nocedal and Wright, section 7.2). To leave one out, the state is
-    turned back to where optax writes the pair before it once more, into the same place.
+    turned back to where optax writes the pair before it once more, into the same place. So is a pair whose
+    gradients are of two objectives: it says nothing of the curvature of either.
     """
-    step, difference = image - state.params, gradient - state.updates
-    convex = jnp.vdot(step, difference) > 1e-8 * jnp.linalg.norm(step) * jnp.linalg.norm(difference)
-    last = (state.count - 2) % len(state.weights_memory)
-    keep = convex | (state.count == 0)
-    guarded = state._replace(
-        count=jnp.where(keep, state.count, state.count - 1),
-        params=jnp.where(keep, state.params, image - state.diff_params_memory[last]),
-        updates=jnp.where(keep, state.updates, gradient - state.diff_updates_memory[last]),
+    history = state.history
+    convex = _is_convex(image - history.params, gradient - history.updates)
+    last = (history.count - 2) % len(history.weights_memory)
+    keep = convex & state.comparable | (history.count == 0)
+    guarded = history._replace(
+        count=jnp.where(keep, history.count, history.count - 1),
+        params=jnp.where(keep, history.params, image - history.diff_params_memory[last]),
+        updates=jnp.where(keep, history.updates, gradient - history.diff_updates_memory[last]),
     )
-    return update(gradient, guarded, image)
+    direction, history = update(gradient, guarded, image)
+    return direction, LBFGSState(history, jnp.ones_like(state.comparable))
+
+
+def _carried_history(history: Any, step: Resampling, gradient: Resampling) -> Any:
+    """The convex pairs at another size, oldest first, without gaps; the last picture is left behind.
+
+    Resampling can turn a pair's curvature negative; such a pair goes, as it would have on arrival. `count`
+    says where optax writes the next pair and which was the last, so it becomes that of a run which has seen
+    just the pairs that remain. If none does, it is 1, with which the guarded update starts afresh.
+    """
+    size = len(history.weights_memory)
+    by_age = (history.count - 1 + jnp.arange(size)) % size
+    steps = jax.vmap(step)(history.diff_params_memory[by_age])
+    differences = jax.vmap(gradient)(history.diff_updates_memory[by_age])
+    convex = jax.vmap(_is_convex)(steps, differences)
+    order = jnp.argsort(~convex, stable=True)
+
+    def only_convex(pairs: Array) -> Array:
+        present = convex[order].reshape(size, *[1] * (pairs.ndim - 1))
+        return jnp.where(present, pairs[order], 0)
+
+    weights = 1 / jnp.where(convex, jax.vmap(jnp.vdot)(steps, differences), 1)
+    return optax.ScaleByLBFGSState(
+        count=1 + jnp.sum(convex, dtype=history.count.dtype),
+        params=jnp.zeros_like(steps[0]),
+        updates=jnp.zeros_like(differences[0]),
+        diff_params_memory=only_convex(steps),
+        diff_updates_memory=only_convex(differences),
+        weights_memory=only_convex(weights).astype(history.weights_memory.dtype),
+    )
 
 
 @dataclass(frozen=True)
@@ -78,14 +133,45 @@ class LBFGS:
 
     def __call__(self, learning_rate: Float[Array, ""] | float) -> optax.GradientTransformationExtraArgs:
         """Build the transformation."""
-        direction = optax.scale_by_lbfgs(self.memory)
-        guarded: Any = partial(_guarded_update, direction.update)
+        lbfgs = optax.scale_by_lbfgs(self.memory)
+
+        def init(params: Any) -> LBFGSState:
+            return LBFGSState(lbfgs.init(params), jnp.ones((), bool))
+
+        guarded: Any = partial(_guarded_update, lbfgs.update)
         return optax.chain(
-            optax.GradientTransformation(direction.init, guarded),
+            optax.GradientTransformation(init, guarded),
             optax.scale_by_learning_rate(learning_rate),
             self.line_search(),
             optax.clip_by_block_rms(self.max_step),
         )
+
+    def carried(self, state: Any, step: Resampling, gradient: Resampling) -> Any:
+        """The state for the picture at another size: the curvature learnt so far, and a fresh line search.
+
+        The pairs of steps and gradients' differences are resampled. The last picture and its gradient are
+        not: the next gradient is of another objective, at another size, and differs from the last by more
+        than the step between them explains. So the next update makes no pair, and takes its direction from
+        those that were carried.
+
+        Args:
+          state: from this optimiser's transformation, after any number of updates.
+          step: a difference of two pictures (of the optimiser's variable, if that is not the picture) to the
+            new size; linear.
+          gradient: a gradient to the new size and to the new objective's scale; linear. Where both objectives
+            discretise one integral, that is the adjoint of going back: resampled like a picture, times the
+            pixels there were over those there are.
+
+        Returns:
+          A state that the transformation's update takes with pictures of the new size.
+        """
+        history = _carried_history(state[0].history, step, gradient)
+        fresh: Any = self(1.0).init(history.params)
+        return (LBFGSState(history, jnp.zeros((), bool)), *fresh[1:])
+
+
+def _resampled_squares(squares: Float[Array, "h w 3"], gradient: Resampling) -> Float[Array, "h2 w2 3"]:
+    return jnp.square(gradient(jnp.sqrt(squares)))
 
 
 @dataclass(frozen=True)
@@ -95,6 +181,16 @@ class Adam:
     def __call__(self, learning_rate: Float[Array, ""] | float) -> optax.GradientTransformationExtraArgs:
         """Build the transformation."""
         return optax.with_extra_args_support(optax.adam(learning_rate))
+
+    def carried(self, state: Any, step: Resampling, gradient: Resampling) -> Any:
+        """The state for the picture at another size: both moments resampled; arguments as for `LBFGS`.
+
+        The second goes by way of its root, which is a gradient's size, so that `gradient`'s factor counts
+        squared and no interpolation makes it negative.
+        """
+        del step
+        moments, *rest = state
+        return (moments._replace(mu=gradient(moments.mu), nu=_resampled_squares(moments.nu, gradient)), *rest)
 
 
 @dataclass(frozen=True)
@@ -106,6 +202,12 @@ class Adagrad:
         adagrad = optax.adagrad(learning_rate, initial_accumulator_value=0.0, eps=1e-20)
         return optax.with_extra_args_support(adagrad)
 
+    def carried(self, state: Any, step: Resampling, gradient: Resampling) -> Any:
+        """The state for the picture at another size, as `Adam`'s second moment."""
+        del step
+        sums, *rest = state
+        return (sums._replace(sum_of_squares=_resampled_squares(sums.sum_of_squares, gradient)), *rest)
+
 
 @dataclass(frozen=True)
 class SGD:
@@ -114,3 +216,8 @@ class SGD:
     def __call__(self, learning_rate: Float[Array, ""] | float) -> optax.GradientTransformationExtraArgs:
         """Build the transformation."""
         return optax.with_extra_args_support(optax.sgd(learning_rate))
+
+    def carried(self, state: Any, step: Resampling, gradient: Resampling) -> Any:
+        """The state for the picture at another size: it remembers nothing."""
+        del step, gradient
+        return state

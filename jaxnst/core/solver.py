@@ -1,6 +1,11 @@
 """One step of the optimisation, as a pure function; the loop around it belongs to the caller.
 
-On a CPU that loop is Python's: XLA's convolutions are four times slower inside `scan` and `while_loop` there
+What the optimiser moves is the *variable*; its parametrisation and `Inputs.render` make the picture of it,
+`Inputs.transforms` what the network sees of the picture:
+
+    variable --decode--> --render--> picture --transforms--> evaluate
+
+On a CPU the loop is Python's: XLA's convolutions are four times slower inside `scan` and `while_loop` there
 (jax issue 12868). On an accelerator `jax.lax.scan` over `step` hides the dispatch.
 """
 
@@ -14,24 +19,15 @@ import jax
 import jax.numpy as jnp
 import optax
 
+from jaxnst.core import parametrisation
 from jaxnst.core.objective import Losses, LossWeights, Objective, Targets, evaluate
 from jaxnst.core.optimizers import LBFGS
-from jaxnst.core.transforms import unchanged
 
 if TYPE_CHECKING:
     from jaxtyping import Array, Float, PRNGKeyArray
 
     from jaxnst.core.optimizers import Optimizer
-
-
-def unbounded(image: Float[Array, "h w 3"]) -> Float[Array, "h w 3"]:
-    """Leave the picture where the step put it."""
-    return image
-
-
-def clamped(image: Float[Array, "h w 3"]) -> Float[Array, "h w 3"]:
-    """Put every value back into [0, 1] after the step."""
-    return jnp.clip(image, 0, 1)
+    from jaxnst.core.parametrisation import Parametrisation
 
 
 @dataclass(frozen=True)
@@ -42,14 +38,14 @@ class Problem:
       objective: what is minimised.
       optimizer: a value from `jaxnst.core.optimizers`, or any hashable
         `learning_rate -> optax.GradientTransformationExtraArgs`.
-      transform: how each step sees the picture, `(image, key) -> image`.
-      project: applied to the picture after each step.
+      parametrisation: how the variable becomes a picture; empty: it is its pixels.
+      project: applied to the decoded variable after each step.
     """
 
     objective: Objective = Objective()
     optimizer: Optimizer = LBFGS()
-    transform: Callable[[Array, Array], Array] = unchanged
-    project: Callable[[Array], Array] = unbounded
+    parametrisation: tuple[Parametrisation, ...] = ()
+    project: Callable[[Array], Array] | None = None
 
 
 class Inputs(NamedTuple):
@@ -60,55 +56,132 @@ class Inputs(NamedTuple):
       targets: of the content and style pictures.
       weights: of the parts of the objective.
       learning_rate: scalar.
+      render: functions `image -> image` that belong to the picture, for example where the photo stays.
+      transforms: functions `(image, key) -> image`: how each step sees the picture.
+
+    `render` and `transforms` are pytrees; see `jaxnst.core.transforms`.
     """
 
     params: Mapping[str, Any]
     targets: Targets
     weights: LossWeights
     learning_rate: Float[Array, ""]
+    render: tuple[Callable[[Array], Array], ...] = ()
+    transforms: tuple[Callable[[Array, Array], Array], ...] = ()
 
 
 class Memory(NamedTuple):
-    """What a step hands to the next beside the picture: the optimiser's state, and the randomness left."""
+    """What a step hands to the next beside the variable: the optimiser's state, and the randomness left."""
 
     optimizer: optax.OptState
     key: PRNGKeyArray
 
 
-def start(problem: Problem, inputs: Inputs, image: Float[Array, "h w 3"], key: PRNGKeyArray) -> Memory:
-    """The memory before the first step of a picture."""
-    return Memory(problem.optimizer(inputs.learning_rate).init(image), key)
+def clamped(image: Float[Array, "h w 3"]) -> Float[Array, "h w 3"]:
+    """Put every value back into [0, 1]."""
+    return jnp.clip(image, 0, 1)
+
+
+def picture(problem: Problem, inputs: Inputs, variable: Float[Array, "h w 3"]) -> Float[Array, "h w 3"]:
+    """The picture that a variable stands for, not clipped."""
+    image = parametrisation.decode(problem.parametrisation, variable)
+    for part in inputs.render:
+        image = part(image)
+    return image
+
+
+def start(
+    problem: Problem, inputs: Inputs, image: Float[Array, "h w 3"], key: PRNGKeyArray
+) -> tuple[Float[Array, "h w 3"], Memory]:
+    """The variable of a first picture, and the memory before the first step."""
+    variable = parametrisation.encode(problem.parametrisation, image)
+    return variable, Memory(problem.optimizer(inputs.learning_rate).init(variable), key)
 
 
 def step(
-    problem: Problem, inputs: Inputs, image: Float[Array, "h w 3"], memory: Memory
+    problem: Problem, inputs: Inputs, variable: Float[Array, "h w 3"], memory: Memory
 ) -> tuple[Float[Array, "h w 3"], Memory, Losses]:
-    """Evaluate the objective and its gradient once and move the picture.
+    """Evaluate the objective and its gradient once and move the variable.
 
     Args:
       problem: static.
-      inputs: network, targets, weights, learning rate.
-      image: float32 `[H, W, 3]`.
-      memory: from `start` or from the step before.
+      inputs: network, targets, weights, learning rate, rendering.
+      variable: float32 `[H, W, 3]`.
+      memory: from `start`, `carry` or the step before.
 
     Returns:
-      The new picture, the new memory, and the losses before the step.
+      The new variable, the new memory, and the losses before the step.
     """
     key, of_this_step = jax.random.split(memory.key)
 
-    def losses_of(picture: Array) -> tuple[Array, Losses]:
-        seen = problem.transform(picture, of_this_step)
+    def losses_of(variable: Array) -> tuple[Array, Losses]:
+        seen = picture(problem, inputs, variable)
+        for index, transform in enumerate(inputs.transforms):
+            seen = transform(seen, jax.random.fold_in(of_this_step, index))
         found = evaluate(problem.objective, inputs.params, inputs.targets, inputs.weights, seen)
-        return found.total, found
+        return found["total"], found
 
-    (value, losses), gradient = jax.value_and_grad(losses_of, has_aux=True)(image)
+    (value, losses), gradient = jax.value_and_grad(losses_of, has_aux=True)(variable)
     updates, optimizer = problem.optimizer(inputs.learning_rate).update(
         gradient,
         memory.optimizer,
-        image,
+        variable,
         value=value,
         grad=gradient,
-        value_fn=lambda picture: losses_of(picture)[0],
+        value_fn=lambda variable: losses_of(variable)[0],
     )
-    moved = problem.project(jnp.asarray(optax.apply_updates(image, updates)))
-    return moved, Memory(optimizer, key), losses
+    moved = jnp.asarray(optax.apply_updates(variable, updates))
+    return _projected(problem, moved), Memory(optimizer, key), losses
+
+
+def carry(
+    problem: Problem, variable: Float[Array, "h w 3"], memory: Memory, size: tuple[int, int]
+) -> tuple[Float[Array, "h2 w2 3"], Memory]:
+    """Take a variable and what the optimiser knows to another size, for coarse-to-fine work.
+
+    The picture is resampled (Lanczos), and with it each step in the optimiser's memory. A gradient counts per
+    pixel: of an objective whose terms are means over positions it falls with the number of pixels, so the
+    resampled gradients are multiplied by the ratio of the areas.
+
+    Args:
+      problem: static.
+      variable, memory: of the old size, from `step`.
+      size: height and width to go to, static.
+
+    Returns:
+      Variable and memory for `step` at the new size.
+
+    Source: Crowson's style-transfer-pytorch carries Adam's moments; the treatment of L-BFGS is ours.
+    """
+    parts = problem.parametrisation
+    shape = (*size, 3)
+    ratio = variable.size / (size[0] * size[1] * 3)
+    old, new = variable, jax.ShapeDtypeStruct(shape, variable.dtype)
+
+    def resample(image: Array) -> Array:
+        return jax.image.resize(image, shape, "lanczos3")
+
+    def decode(variable: Array) -> Array:
+        return parametrisation.decode(parts, variable)
+
+    def encode(image: Array) -> Array:
+        return parametrisation.encode(parts, image)
+
+    def step_of(difference: Array) -> Array:
+        return encode(resample(decode(difference)))
+
+    def gradient_of(gradient: Array) -> Array:
+        [by_pixel] = jax.linear_transpose(encode, old)(gradient)
+        [by_variable] = jax.linear_transpose(decode, new)(ratio * resample(by_pixel))
+        return by_variable
+
+    moved = _projected(problem, step_of(variable))
+    carried = problem.optimizer.carried(memory.optimizer, step_of, gradient_of)
+    return moved, Memory(carried, memory.key)
+
+
+def _projected(problem: Problem, variable: Array) -> Array:
+    if problem.project is None:
+        return variable
+    image = problem.project(parametrisation.decode(problem.parametrisation, variable))
+    return parametrisation.encode(problem.parametrisation, image)

@@ -1,4 +1,8 @@
-"""How each step sees the picture: `transform(image, key) -> image` of the same shape, before the network."""
+"""What happens between the variable and the network, as pytrees that are called.
+
+Some belong to the picture, `(image) -> image`, and are there when it is finished (`KeepPhoto`, `KeepChroma`);
+the others, `(image, key) -> image`, are only how a step sees it (`Gray`, `RandomShift`).
+"""
 
 from __future__ import annotations
 
@@ -12,10 +16,58 @@ if TYPE_CHECKING:
     from jaxtyping import Array, Float, PRNGKeyArray
 
 
-def unchanged(image: Float[Array, "h w 3"], key: PRNGKeyArray) -> Float[Array, "h w 3"]:
-    """See the picture as it is."""
-    del key
-    return image
+_LUMINANCE = (0.299, 0.587, 0.114)  # Y of YIQ, as in Gatys 2016
+
+
+def _gray(image: Float[Array, "h w 3"]) -> Float[Array, "h w 3"]:
+    luminance = image @ jnp.array(_LUMINANCE, image.dtype)
+    return jnp.broadcast_to(luminance[..., None], image.shape)
+
+
+@jax.tree_util.register_dataclass
+@dataclass(frozen=True)
+class KeepPhoto:
+    """The photo where no style shall go.
+
+    Attributes:
+      photo: `[H, W, 3]`.
+      share: of the picture being made, `[H, W]`, 0 (the photo) to 1.
+    """
+
+    photo: Float[Array, "h w 3"]
+    share: Float[Array, "h w"]
+
+    def __call__(self, image: Float[Array, "h w 3"]) -> Float[Array, "h w 3"]:
+        """Mix the two."""
+        share = self.share[..., None]
+        return share * image + (1 - share) * self.photo
+
+
+@jax.tree_util.register_dataclass
+@dataclass(frozen=True)
+class KeepChroma:
+    """The content's colours under the luminance of the picture being made (Gatys 2016, Preserving color).
+
+    Attributes:
+      chroma: `[H, W, 3]`: the content picture less its luminance.
+    """
+
+    chroma: Float[Array, "h w 3"]
+
+    def __call__(self, image: Float[Array, "h w 3"]) -> Float[Array, "h w 3"]:
+        """Replace the colours."""
+        return _gray(image) + self.chroma
+
+
+@jax.tree_util.register_dataclass
+@dataclass(frozen=True)
+class Gray:
+    """See the luminance only, in three channels."""
+
+    def __call__(self, image: Float[Array, "h w 3"], key: PRNGKeyArray) -> Float[Array, "h w 3"]:
+        """Drop the colours."""
+        del key
+        return _gray(image)
 
 
 def sample_window(
@@ -53,6 +105,7 @@ def sample_window(
     return jax.vmap(sample, in_axes=-1, out_axes=-1)(image)
 
 
+@jax.tree_util.register_dataclass
 @dataclass(frozen=True)
 class RandomShift:
     """See the picture through a new random crop and rotation at each step (Joshi and Hu).
@@ -61,10 +114,10 @@ class RandomShift:
     the picture and is turned by an angle drawn evenly from +-(1 - factor) radians.
 
     Attributes:
-      factor: side of the window, as a part of the picture's side; they use 0.95 to 0.99.
+      factor: side of the window, as a part of the picture's side; they use 0.95 to 0.99. Traced.
     """
 
-    factor: float = 0.97
+    factor: Float[Array, ""] | float = 0.97
 
     def __call__(self, image: Float[Array, "h w 3"], key: PRNGKeyArray) -> Float[Array, "h w 3"]:
         """Draw a window and resample it to the picture's size."""

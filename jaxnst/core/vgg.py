@@ -6,6 +6,7 @@ It knows shapes and names; where weights come from is the business of `jaxnst.we
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, cast
 
 import flax.linen as nn
@@ -71,7 +72,58 @@ def average_pool(x: Float[Array, "h w c"]) -> Float[Array, "h2 w2 c"]:
     return (top_left + top_right + bottom_left + bottom_right) / 4
 
 
-POOLINGS: Mapping[str, Callable] = {"max": max_pool, "average": average_pool}
+def l2_pool(x: Float[Array, "h w c"]) -> Float[Array, "h2 w2 c"]:
+    """Root of the sum of squares of each 2x2 window, stride 2; odd edges are dropped (PyTorch's `LPPool2d`)."""
+    squares = sum(jnp.square(of) for of in _windows(x))
+    # The root's slope at zero is infinite; windows of zeros, frequent after a ReLU, get none.
+    return jnp.where(squares > 0, jnp.sqrt(jnp.where(squares > 0, squares, 1)), 0)
+
+
+POOLINGS: Mapping[str, Callable] = {"max": max_pool, "average": average_pool, "l2": l2_pool}
+
+
+@dataclass(frozen=True)
+class Rescaled:
+    """A pooling times a factor that brings its outputs back to the size that max pooling gives.
+
+    Attributes:
+      pooling: a value of `POOLINGS`.
+      factor: a value of `POOLING_FACTORS`.
+    """
+
+    pooling: Callable
+    factor: float
+
+    def __call__(self, x: Float[Array, "h w c"]) -> Float[Array, "h2 w2 c"]:
+        """Pool and multiply."""
+        return self.factor * self.pooling(x)
+
+
+POOLING_FACTORS: Mapping[str, float] = {"max": 1.0, "average": 2.0, "l2": 0.78}
+"""For `Rescaled`: what Crowson's style-transfer-pytorch multiplies with; Gatys does not rescale."""
+
+
+def zeros(convolve: Callable[[Array], Array], x: Float[Array, "h w i"]) -> Float[Array, "h w o"]:
+    """Convolve as the network was trained: with zeros around the feature map."""
+    return convolve(x)
+
+
+def reflect(convolve: Callable[[Array], Array], x: Float[Array, "h w i"]) -> Float[Array, "h w o"]:
+    """Convolve a feature map that goes on beyond its border as its mirror image, without the border itself."""
+    return _padded(convolve, x, "reflect")
+
+
+def replicate(convolve: Callable[[Array], Array], x: Float[Array, "h w i"]) -> Float[Array, "h w o"]:
+    """Convolve a feature map that goes on beyond its border with the border's values."""
+    return _padded(convolve, x, "edge")
+
+
+def _padded(convolve: Callable[[Array], Array], x: Array, mode: str) -> Array:
+    """The ring is made here and what `convolve` makes of it cut off, so that every algorithm can serve."""
+    return convolve(jnp.pad(x, ((1, 1), (1, 1), (0, 0)), mode=mode))[1:-1, 1:-1]
+
+
+PADDINGS: Mapping[str, Callable] = {"zeros": zeros, "reflect": reflect, "replicate": replicate}
 
 
 class InputTransform(nn.Module):
@@ -87,9 +139,15 @@ class InputTransform(nn.Module):
 
 
 class Convolution(nn.Module):
-    """A 3x3 convolution with a bias; by Winograd's algorithm where `with_winograd` has prepared it."""
+    """A 3x3 convolution with a bias; by Winograd's algorithm where `with_winograd` has prepared it.
+
+    Attributes:
+      channels: of the output.
+      padding: a value of `PADDINGS`.
+    """
 
     channels: int
+    padding: Callable = zeros
 
     @nn.compact
     def __call__(self, x: Float[Array, "h w i"]) -> Float[Array, "h w o"]:
@@ -97,8 +155,9 @@ class Convolution(nn.Module):
         kernel = self.param("kernel", nn.initializers.he_normal(), (3, 3, x.shape[-1], self.channels))
         bias = self.param("bias", nn.initializers.zeros, (self.channels,))
         if self.has_variable("params", "winograd"):
-            return conv.winograd(x, self.get_variable("params", "winograd")) + bias
-        return conv.direct(x, kernel) + bias
+            filters = self.get_variable("params", "winograd")
+            return self.padding(lambda padded: conv.winograd(padded, filters), x) + bias
+        return self.padding(lambda padded: conv.direct(padded, kernel), x) + bias
 
 
 class VGG19(nn.Module):
@@ -106,13 +165,15 @@ class VGG19(nn.Module):
 
     Attributes:
       layers: names from `LAYERS` whose outputs are returned.
-      pooling: `max_pool`, `average_pool`, or any function `[H, W, C] -> [H // 2, W // 2, C]`.
+      pooling: a value of `POOLINGS`, or any function `[H, W, C] -> [H // 2, W // 2, C]`.
+      padding: a value of `PADDINGS`.
 
     Source: Simonyan and Zisserman 2015, Very deep convolutional networks for large-scale image recognition.
     """
 
     layers: tuple[str, ...] = LAYERS
     pooling: Callable = max_pool
+    padding: Callable = zeros
 
     @nn.compact
     def __call__(self, image: Float[Array, "h w 3"]) -> dict[str, Float[Array, "h_l w_l c_l"]]:
@@ -122,7 +183,7 @@ class VGG19(nn.Module):
         deepest = max((LAYERS.index(layer) for layer in self.layers), default=-1)
         for layer in LAYERS[: deepest + 1]:
             if layer.startswith("conv"):
-                x = Convolution(channels(layer), name=layer)(x)
+                x = Convolution(channels(layer), self.padding, name=layer)(x)
             elif layer.startswith("relu"):
                 x = jax.nn.relu(x)
             else:
@@ -156,6 +217,7 @@ def features(
     image: Float[Array, "h w 3"],
     layers: Iterable[str],
     pooling: Callable = max_pool,
+    padding: Callable = zeros,
 ) -> dict[str, Float[Array, "h_l w_l c_l"]]:
     """Feature maps of one image.
 
@@ -163,7 +225,8 @@ def features(
       params: `jaxnst.weights.load_weights(...).params`, or the same tree with your own numbers.
       image: float32 `[H, W, 3]`, RGB, [0, 1]; both sides at least the deepest layer's `stride`.
       layers: names from `LAYERS`.
-      pooling: `max_pool` (default), `average_pool`, or a function of your own.
+      pooling: a value of `POOLINGS`, or a function of your own; default `max_pool`.
+      padding: a value of `PADDINGS`; default `zeros`, as the network was trained.
 
     Returns:
       `{layer: [H_l, W_l, C_l]}`.
@@ -179,4 +242,4 @@ def features(
             raise ValueError(
                 f"{layer} needs an image of at least {stride(layer)} pixels, not {image.shape[:2]}"
             )
-    return cast("dict[str, Array]", VGG19(layers, pooling).apply({"params": params}, image))
+    return cast("dict[str, Array]", VGG19(layers, pooling, padding).apply({"params": params}, image))

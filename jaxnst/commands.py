@@ -1,0 +1,258 @@
+"""What each `jaxnst` command does with its arguments: files out, lines on the terminal, an exit status."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import logging
+import signal
+import sys
+import tempfile
+import warnings
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any
+
+from tyro.conf import Positional, arg
+
+from jaxnst import metrics, recipes, saving
+from jaxnst import weights as weight_files
+from jaxnst.config import Config
+from jaxnst.errors import InputError, choose
+from jaxnst.presets import PRESETS
+from jaxnst.run import Progress
+from jaxnst.stylize import Result
+
+INTERRUPTED = 130
+"""The exit status of a run that Ctrl-C ended, also when it saved what it had."""
+
+
+@dataclass(frozen=True)
+class Output:
+    """Where the picture goes, and what is told meanwhile."""
+
+    out: Annotated[str, arg(metavar="FILE")]
+    """The picture to write: .png, .jpg, .webp or .tif."""
+    bits: int = 8
+    """Bits of each colour in the file: 8, or 16 for PNG and TIFF."""
+    dither: bool = False
+    """Round to 8 bits with noise, so that smooth areas show no bands."""
+    history: Annotated[str | None, arg(metavar="FILE.csv")] = None
+    """Write the losses of every step to this CSV file."""
+    snapshots: int = 0
+    """Also write the picture after every so many steps, beside `out`."""
+    quiet: bool = False
+    """No progress bar, no messages."""
+    verbose: bool = False
+    """Tell device, sizes, memory estimate and compile time."""
+
+
+def make(run: Callable[..., Result], output: Output, config: Config, saved: dict[str, Any]) -> int:
+    """Run something that makes one picture, and write it.
+
+    Args:
+      run: takes `config`, `progress` and `callback`.
+      output: where to.
+      config: the settings.
+      saved: what the picture says whose settings were taken; empty if there was none.
+
+    Returns:
+      The exit status.
+    """
+    with _ready(output):
+        writer = _snapshot_writer(output, config) if output.snapshots else None
+        result = run(config=config, progress=not output.quiet, callback=writer)
+    # What is made gets saved, however often Ctrl-C is pressed now.
+    previous = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        _save(output, result.array, result.metadata)
+        if output.history is not None:
+            _write_history(output.history, result)
+    finally:
+        signal.signal(signal.SIGINT, previous)
+    steps = len(result.history["total"])
+    if not output.quiet:
+        height, width, _ = result.array.shape
+        print(f"{output.out}: {width}x{height}, {steps} steps, {result.seconds:.0f} s", file=sys.stderr)
+    if saved.get("config", {}).get("weights") == config.weights:
+        _compare_weights(saved, result)
+    return {"finished": 0, "interrupted": INTERRUPTED}.get(result.ended, 1)
+
+
+def interpolate(content: str, styles: tuple[str, ...], count: int, output: Output, config: Config) -> int:
+    """Write a strip of pictures from one style to another; Ctrl-C keeps those that are done."""
+    if output.history is not None or output.snapshots:
+        raise InputError("history and snapshots: a strip has several runs; leave them out.")
+    done = []
+    with _ready(output):
+        for result in recipes.interpolate(content, styles, count, config=config, progress=not output.quiet):
+            done.append(result)
+            if result.ended != "finished":
+                break
+    metadata = done[0].metadata | {"pictures": len(done)}
+    _save(output, recipes.strip([result.array for result in done]), metadata)
+    return {"finished": 0, "interrupted": INTERRUPTED}.get(done[-1].ended, 1)
+
+
+@contextmanager
+def _ready(output: Output) -> Iterator[None]:
+    """Refuse an output that will not do, and tell the process's own affairs around the work."""
+    saving.check_output(output.out, bits=output.bits)
+    if output.dither and output.bits == 16:
+        raise InputError("dither: 16 bits have no bands to hide; use it with bits 8.")
+    if output.history is not None:
+        saving.check_file(output.history, "history")
+    if output.snapshots < 0:
+        raise InputError(f"snapshots: {output.snapshots} is negative; 0 writes none.")
+    _log_to_stderr(output.verbose)
+    compiling = _count_compile_seconds()
+    _cache_compiled_programs()
+    yield
+    logging.getLogger("jaxnst").info("compile time: %.1f s", sum(compiling))
+
+
+def _save(output: Output, array: Any, metadata: dict[str, Any]) -> None:
+    """Save the picture; if its place fails now (a full disk), in the system's folder for temporary files."""
+    options: dict[str, Any] = {"bits": output.bits, "dither": output.dither}
+    try:
+        saving.save_image(output.out, array, metadata, **options)
+    except OSError as error:
+        rescued = Path(tempfile.mkdtemp(prefix="jaxnst-")) / Path(output.out).name
+        saving.save_image(rescued, array, metadata, **options)
+        raise OSError(error.errno, f"{error.strerror}; the picture is in {rescued}", output.out) from error
+
+
+def _compare_weights(saved: dict[str, Any], result: Result) -> None:
+    if saved.get("weights_sha256") != result.weights_sha256:
+        warnings.warn(
+            f"the settings were saved with other weights than today's {result.config.weights}", stacklevel=1
+        )
+
+
+def _log_to_stderr(verbose: bool) -> None:
+    handler = logging.StreamHandler()
+    handler.setFormatter(logging.Formatter("jaxnst: %(message)s"))
+    logger = logging.getLogger("jaxnst")
+    logger.handlers = [handler]
+    logger.setLevel(logging.INFO if verbose else logging.WARNING)
+
+
+def _count_compile_seconds() -> list[float]:
+    """A list to which JAX adds the seconds of each tracing, lowering and compilation from now on."""
+    import jax
+
+    seconds = []
+
+    def listen(event: str, duration_secs: float, **kwargs: str | int) -> None:
+        del kwargs
+        if event.startswith("/jax/core/compile/"):
+            seconds.append(duration_secs)
+
+    jax.monitoring.register_event_duration_secs_listener(listen)
+    return seconds
+
+
+def _snapshot_writer(output: Output, config: Config) -> Callable[[Progress], None]:
+    """A callback that writes `NAME-0050.png` beside `NAME.png`."""
+    out, digits = Path(output.out), max(4, len(str(config.steps)))
+
+    def write(progress: Progress) -> None:
+        if progress.step % output.snapshots == 0:
+            path = out.with_name(f"{out.stem}-{progress.step:0{digits}d}{out.suffix}")
+            saving.save_image(path, progress.image, bits=output.bits, dither=output.dither)
+
+    return write
+
+
+def _write_history(path: str, result: Result) -> None:
+    """Write one line a step: `step,total,content,style,tv,...`."""
+    table = io.StringIO()
+    writer = csv.writer(table)
+    writer.writerow(["step", *result.history])
+    for step, losses in enumerate(zip(*result.history.values(), strict=True), start=1):
+        writer.writerow([step, *losses])
+    saving.write_whole(path, table.getvalue().encode())
+
+
+def _cache_compiled_programs() -> None:
+    """Keep compiled programs between runs, unless the user has chosen a place already."""
+    import jax
+
+    if jax.config.values["jax_compilation_cache_dir"] is None:
+        jax.config.update("jax_compilation_cache_dir", str(weight_files.cache_folder() / "compiled"))
+        jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.2)
+
+
+def evaluate(
+    image: Annotated[tuple[str, ...], Positional, arg(metavar="IMAGE [IMAGE ...]")],
+    /,
+    content: Annotated[str, arg(metavar="FILE")],
+    style: Annotated[tuple[str, ...], arg(metavar="FILE")],
+    out: Annotated[str | None, arg(metavar="FILE.json")] = None,
+) -> int:
+    """Say how near pictures are to a photo and a painting, by a yardstick that no setting changes.
+
+    Args:
+      image: pictures to judge, side by side.
+      content: the photo.
+      style: one painting or several; each is compared with.
+      out: also write the numbers to this JSON file.
+    """
+    if out is not None:
+        saving.check_file(out, "out")
+    _cache_compiled_programs()
+    found = [metrics.measure(each, content, style) for each in image]
+    print(metrics.table(dict(zip(_distinct(image), found, strict=True))))
+    if out is not None:
+        saving.write_whole(out, json.dumps(dict(zip(image, found, strict=True)), indent=2).encode())
+    return 0
+
+
+def _distinct(paths: tuple[str, ...]) -> list[str]:
+    """File names, or whole paths where names are equal."""
+    names = [Path(path).name for path in paths]
+    return names if len(set(names)) == len(names) else list(paths)
+
+
+def weights(
+    action: Positional[str],
+    name: Positional[str] = "",
+    /,
+    file: str | None = None,
+) -> int:
+    """List, fetch or verify network weights.
+
+    Args:
+      action: list, fetch or verify.
+      name: caffe, torchvision, or for verify the path of an HDF5 file.
+      file: for fetch: a file downloaded by hand.
+    """
+    choose("action", action, ("list", "fetch", "verify"))
+    if action == "fetch":
+        print(weight_files.fetch(name or "torchvision", file=file))
+    elif action == "verify":
+        print(f"{name or 'caffe'}: {weight_files.verify(name or 'caffe')}")
+    else:
+        for record in weight_files.list_weights():
+            print(f"{record.name}: {record.location}\n  {record.source}\n  {record.licence}")
+    return 0
+
+
+def presets() -> int:
+    """List the published systems and how each differs from the defaults."""
+    defaults = Config().to_dict()
+    for name, preset in PRESETS.items():
+        print(name)
+        for field, value in preset.to_dict().items():
+            if value != defaults[field]:
+                print(f"  {_flag(field.replace('_', '-'), value)}")
+    return 0
+
+
+def _flag(name: str, value: Any) -> str:
+    if isinstance(value, bool):
+        return f"--{name}" if value else f"--no-{name}"
+    return f"--{name} {' '.join(map(str, value)) if isinstance(value, list) else value}"

@@ -1,0 +1,112 @@
+"""The terms of the objective: how they add up, mix styles, keep to regions; with a network of one's own."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from jaxnst.core import losses, terms
+from jaxnst.core.statistics import Gram, MeanStd
+
+LAYERS = ("relu1_1", "relu2_1")
+
+
+def view(seed, guides=(), height=8, width=6):
+    generator = np.random.default_rng(seed)
+    image = generator.random((height, width, 3)).astype(np.float32)
+    maps = {
+        "relu1_1": generator.standard_normal((height, width, 4)).astype(np.float32),
+        "relu2_1": generator.standard_normal((height // 2, width // 2, 5)).astype(np.float32),
+    }
+    return terms.View(image, maps, guides)
+
+
+STYLE = terms.Style(LAYERS, (Gram(losses.gram_hw), MeanStd()))
+
+
+def style_weights(layers, balance=0.0):
+    return terms.StyleWeights(jnp.array(layers, jnp.float32), jnp.float32(balance))
+
+
+def of_one_style(picture, style, layer_weights):
+    return float(STYLE.loss(picture, STYLE.target(None, [style]), style_weights([layer_weights])))
+
+
+def test_each_style_has_its_own_weight_at_each_layer():
+    picture, styles = view(0), [view(1), view(2, height=10)]
+    found = STYLE.loss(picture, STYLE.target(None, styles), style_weights([[0.5, 0.0], [2.0, 3.0]]))
+    expected = of_one_style(picture, styles[0], [0.5, 0.0]) + of_one_style(picture, styles[1], [2.0, 3.0])
+    assert float(found) == pytest.approx(expected, rel=1e-5)
+
+
+def test_balance_multiplies_by_how_far_a_style_is_behind():
+    """L_s (r_s / mean r)^b, with r_s the loss relative to that of a picture without features."""
+    picture, styles = view(0), [view(1), view(2, height=10)]
+    weights = [[0.5, 0.1], [2.0, 3.0]]
+    blank = terms.View(picture.image, {layer: 0 * of for layer, of in picture.features.items()})
+    each = np.array([of_one_style(picture, style, w) for style, w in zip(styles, weights, strict=True)])
+    empty = np.array([of_one_style(blank, style, w) for style, w in zip(styles, weights, strict=True)])
+    left = each / empty
+    assert abs(left[0] / left[1] - 1) > 0.05  # there is something to balance
+    target = STYLE.target(None, styles)
+    for balance in (0.0, 1.0, 2.5):
+        expected = np.sum(each * (left / left.mean()) ** balance)
+        assert float(STYLE.loss(picture, target, style_weights(weights, balance))) == pytest.approx(
+            expected, rel=1e-4
+        )
+
+
+def test_the_balancing_factor_counts_as_a_constant():
+    picture, styles = view(0), [view(1), view(2)]
+    target = STYLE.target(None, styles)
+
+    def gradient(weights, balance):
+        def loss(maps):
+            return STYLE.loss(picture._replace(features=maps), target, style_weights(weights, balance))
+
+        return jax.grad(loss)(picture.features)["relu1_1"]
+
+    each = [of_one_style(picture, style, [1.0, 1.0]) for style in styles]
+    left = np.array(each) / np.array(target.blank).sum(1)
+    share = left / left.mean()
+    expected = gradient([[share[0]] * 2, [share[1]] * 2], 0.0)
+    np.testing.assert_allclose(gradient([[1.0, 1.0], [1.0, 1.0]], 1.0), expected, rtol=1e-4, atol=1e-6)
+
+
+def test_regions_see_their_own_part_of_the_picture_only():
+    top = {"relu1_1": np.zeros((8, 6), np.float32), "relu2_1": np.zeros((4, 3), np.float32)}
+    top["relu1_1"][:4], top["relu2_1"][:2] = 1, 1
+    bottom = {layer: 1 - guide for layer, guide in top.items()}
+    picture, styles = view(0, (top, bottom)), [view(1, (top,)), view(2)]
+    cut = [
+        terms.View(of.image, {"relu1_1": of.features["relu1_1"][a], "relu2_1": of.features["relu2_1"][b]})
+        for of, a, b in (
+            (picture, slice(4), slice(2)),
+            (picture, slice(4, 8), slice(2, 4)),
+            (styles[0], slice(4), slice(2)),
+        )
+    ]
+    found = STYLE.loss(picture, STYLE.target(None, styles), style_weights([[1, 1], [1, 1]]))
+    expected = of_one_style(cut[0], cut[2], [1, 1]) + of_one_style(cut[1], styles[1], [1, 1])
+    assert float(found) == pytest.approx(expected, rel=1e-5)
+
+
+def test_no_style_costs_nothing():
+    assert float(STYLE.loss(view(0), STYLE.target(None, []), style_weights(np.zeros((0, 2))))) == 0
+
+
+def test_laplacian_is_zero_for_the_content_and_leaves_out_windows_that_do_not_fit():
+    content, other = view(0), view(1)
+    term = terms.Laplacian((2, 16))
+    target = term.target(content, [])
+    assert len(target) == 1  # three windows of 16 do not fit into 8 pixels
+    assert float(term.loss(content, target, ())) == 0
+    expected = np.sum((losses.laplacian(content.image, 2) - losses.laplacian(other.image, 2)) ** 2)
+    assert float(term.loss(other, target, ())) == pytest.approx(float(expected), rel=1e-5)
+
+
+def test_a_shift_of_brightness_is_no_edge():
+    content = view(0)
+    term = terms.Laplacian((1, 2))
+    brighter = content._replace(image=content.image + 0.2)
+    assert float(term.loss(brighter, term.target(content, []), ())) == pytest.approx(0, abs=1e-9)
