@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import math
 from typing import TYPE_CHECKING, Any
 
 from jaxnst.color import COLOR_TRANSFERS
@@ -172,5 +171,5 @@ def _check_contradictions(config: Config) -> None:
         )
     if config.color == "luminance" and config.decorrelate:
         raise InputError("decorrelate: with color luminance the picture has no colours to move.")
-    if config.line_search != "none" and config.random_shift < 1 and math.isfinite(config.random_shift):
-        raise InputError("line_search: with random_shift every trial would see another picture; use none.")
+    if config.line_search != "none" and config.random_shift < 1:
+        raise InputError("line_search: with random_shift every step sees another picture; use none.")

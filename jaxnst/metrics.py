@@ -6,12 +6,14 @@ size; so pictures of different settings, presets and programs can be compared. K
 
 from __future__ import annotations
 
+import functools
 import importlib.util
 import itertools
+import math
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -38,8 +40,8 @@ LAYERS = tuple(sorted({*CONTENT_LAYERS, *STYLE_LAYERS, *SLICED_WASSERSTEIN_LAYER
 LEAST_SIDE = max(11, *map(vgg.stride, LAYERS))
 """Pixels that the deepest layer and SSIM's window, 11 pixels wide, need on each side."""
 
-SEED = 1
-"""Of the directions of `sliced_wasserstein`; other ones than a run with that statistic goes along."""
+SEED = 0
+"""Of the directions of `sliced_wasserstein`, the same for every picture."""
 
 
 @dataclass(frozen=True)
@@ -59,7 +61,7 @@ class Metric:
 
 METRICS: Mapping[str, Metric] = {
     "content": Metric(
-        "distance of the features to the photo's, |F - P|^2 / |P|^2; 0: the same, 1: as a picture without any",
+        "distance of the features to the photo's, |F - P|^2 / |P|^2; 0: the same, 1: as if there were none",
         "Gatys, Ecker and Bethge 2016, eq. 1",
     ),
     "ssim": Metric(
@@ -73,7 +75,7 @@ METRICS: Mapping[str, Metric] = {
         higher_is_better=True,
     ),
     "color/content": Metric(
-        "mean CIEDE2000 difference to the photo, pixel by pixel; 1 is just noticeable",
+        "mean CIEDE2000 difference to the photo, pixel by pixel; about 1 is just noticeable",
         "Sharma, Wu and Dalal 2005",
     ),
     "color/style": Metric(
@@ -81,19 +83,26 @@ METRICS: Mapping[str, Metric] = {
         "Rubner, Tomasi and Guibas 2000, The earth mover's distance; along each axis by itself",
     ),
     "style": Metric(
-        "distance of the Gram matrix per position to the style's, |G - A|^2 / |A|^2; 0: the same, 1: as a "
-        "picture without features",
+        "distance of the Gram matrix per position to the style's, |G - A|^2 / |A|^2; 0: the same, 1: as "
+        "if there were no features",
         "Gatys, Ecker and Bethge 2016, eq. 3-4",
     ),
     "sliced_wasserstein": Metric(
-        "distance of the features' distribution to the style's, W^2 / (W of a picture without features)^2, in "
-        "layers that no preset optimises",
+        "distance of the features' distribution to the style's, W^2(F, S) / W^2(0, S), in layers that no "
+        "preset optimises; 0: the same, 1: as if there were no features",
         "Heitz, Vanhoey, Chambon and Belcour 2021, A sliced Wasserstein loss for neural texture synthesis",
     ),
 }
 """By the `kind` of a key of `measure`."""
 
 _features = jax.jit(vgg.features, static_argnums=(2, 3, 4))
+
+
+class _Seen(NamedTuple):
+    """A picture and its feature maps at `LAYERS`."""
+
+    array: Float[np.ndarray, "h w 3"]
+    features: Mapping[str, Float[np.ndarray, "h_l w_l c_l"]]
 
 
 def kind(key: str) -> str:
@@ -114,37 +123,39 @@ def measure(
         None: it is not compared with a painting.
 
     Returns:
-      In this order, see `METRICS`:
-        `content/LAYER` for the `CONTENT_LAYERS`; `ssim`, with Gaussian windows of sigma 1.5 as in the paper;
-        `gradient_ssim`, of the magnitudes by Sobel's filter, scaled to [0, 1], where the paper compares the
-        brightness too; `color/content`;
-        `color/style`, the root of the three axes' squared earth mover's distances: where the colours are
-        those of the style, all shifted alike, the length of the shift, and never more than the earth mover's
-        distance in the space; `style/LAYER` for the `STYLE_LAYERS`; `sliced_wasserstein/LAYER` for the
-        `SLICED_WASSERSTEIN_LAYERS`, along as many orthogonal directions as there are channels.
-      With several styles the last three become `color/style 1`, `style 1/LAYER`, `color/style 2`, ...
+      In this order, with what `METRICS` says of them:
+        `content/LAYER` for `CONTENT_LAYERS`.
+        `ssim`, in Gaussian windows of sigma 1.5, as in the paper.
+        `gradient_ssim`, of magnitudes by Sobel's filter in [0, 1]. The paper compares the brightness of the
+          pictures as well; here a new tone costs nothing.
+        `color/content`.
+        `color/style`, the root of the sum of the axes' squared distances. If all colours are shifted alike
+          it is the length of the shift; it is never more than the earth mover's distance in the whole space.
+        `style/LAYER` for `STYLE_LAYERS`.
+        `sliced_wasserstein/LAYER` for `SLICED_WASSERSTEIN_LAYERS`, along the axes of a random basis.
+      With several styles the last three are `color/style 1`, `style 1/LAYER`, ..., `color/style 2`, ...
 
     Raises:
       InputError: a picture that cannot be read or is too small; neither content nor style; no scikit-image.
     """
     _require_scikit_image()
-    styles = list(style) if isinstance(style, list | tuple) else [] if style is None else [style]
-    if content is None and not styles:
+    styles = _several(style)
+    if content is None and style is None:
         raise InputError("content and style are both missing; give at least one picture.")
+    if style is not None and not styles:
+        raise InputError("style: no picture is given; give at least one, or None to leave it out.")
     array = images.read_image(image, "image")
     _check_large_enough(array, "image")
     photo = None if content is None else images.resize(images.read_image(content, "content"), array.shape[:2])
     paintings = [_read_style(picture, array.shape[:2]) for picture in styles]
 
     params = jax.device_put(load_weights("caffe").params)
-    features = _see(params, array)
-    found = {}
+    ours, found = _see(params, array), {}
     if photo is not None:
-        found |= _to_content(array, features, photo, _see(params, photo))
+        found |= _compare_with_photo(ours, _see(params, photo))
     for number, painting in enumerate(paintings, start=1):
-        of_style = _to_style(array, features, painting, _see(params, painting))
         which = f" {number}" if len(paintings) > 1 else ""
-        found |= {re.sub("(style|wasserstein)", rf"\1{which}", key): of_style[key] for key in of_style}
+        found |= _compare_with_style(ours, _see(params, painting), which)
     return found
 
 
@@ -159,34 +170,48 @@ def table(found: Mapping[str, Mapping[str, float]]) -> str:
       Lines with a metric each, a column for each picture, and empty lines between groups. Of several pictures
       the best in a line has a `*`, unless all are the same. No newline at the end.
     """
-    keys = list(dict.fromkeys(key for of_picture in found.values() for key in of_picture))
-    rows = [["", *(f"{name} " if len(found) > 1 else name for name in found)]]
-    for _, group in itertools.groupby(keys, lambda key: key.partition("/")[0] if "/" in key else ""):
-        rows += [[], *([key, *_cells(key, [of_picture.get(key) for of_picture in found.values()])] for key in group)]
-    widths = [max(len(row[column]) for row in rows if row) for column in range(len(found) + 1)]
-    return "\n".join(_line(row, widths) for row in rows)
+    keys = dict.fromkeys(key for of_picture in found.values() for key in of_picture)
+    several = len(found) > 1
+    rows = [["", *(name + " " * several for name in found)]]
+    for _, group in itertools.groupby(keys, lambda key: key.rpartition("/")[0]):
+        rows += [[key, *_cells(key, [of.get(key) for of in found.values()])] for key in group]
+        rows += [[""] * len(rows[0])]
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    return "\n".join(_line(row, widths) for row in rows).rstrip()
 
 
-def _line(row: Sequence[str], widths: Iterable[int]) -> str:
-    label, *cells = (cell.rjust(width) for cell, width in zip(row, widths, strict=False)) if row else [""]
-    return "  ".join([row[0].ljust(len(label)) if row else "", *cells]).rstrip()
+def _line(row: Sequence[str], widths: Sequence[int]) -> str:
+    numbers = [cell.rjust(width) for cell, width in zip(row[1:], widths[1:], strict=True)]
+    return "  ".join([row[0].ljust(widths[0]), *numbers]).rstrip()
 
 
 def _cells(key: str, values: Sequence[float | None]) -> list[str]:
-    """One row's numbers, all followed by a mark or a blank if there is something to compare."""
+    """One line's numbers, each with a place for the mark if there is something to compare."""
     texts = ["-" if value is None else f"{value:.4g}" for value in values]
     if len(values) == 1:
         return texts
-    numbers = {value for value in values if value is not None and value == value}  # a NaN is not itself
-    best = None
-    if kind(key) in METRICS and len(numbers) > 1:
-        best = max(numbers) if METRICS[kind(key)].higher_is_better else min(numbers)
-    return [text + ("*" if value == best and best is not None else " ") for text, value in zip(texts, values, strict=True)]
+    best = _best(key, {value for value in values if value is not None and not math.isnan(value)})
+    return [
+        text + ("*" if best is not None and value == best else " ")
+        for text, value in zip(texts, values, strict=True)
+    ]
+
+
+def _best(key: str, values: Collection[float]) -> float | None:
+    if kind(key) not in METRICS or len(values) < 2:
+        return None
+    return max(values) if METRICS[kind(key)].higher_is_better else min(values)
 
 
 def _require_scikit_image() -> None:
     if importlib.util.find_spec("skimage") is None:
         raise InputError("metrics: scikit-image is needed to measure pictures; pip install scikit-image.")
+
+
+def _several(pictures: Any) -> list[Any]:
+    if pictures is None:
+        return []
+    return list(pictures) if isinstance(pictures, list | tuple) else [pictures]
 
 
 def _read_style(picture: Picture, size: tuple[int, int]) -> Float[np.ndarray, "h w 3"]:
@@ -206,36 +231,40 @@ def _check_large_enough(array: Float[np.ndarray, "h w 3"], argument: str) -> Non
         )
 
 
-def _see(params: Any, array: Float[np.ndarray, "h w 3"]) -> dict[str, np.ndarray]:
-    """Feature maps at all layers; one compiled program for every picture of a size."""
+def _see(params: Any, array: Float[np.ndarray, "h w 3"]) -> _Seen:
+    """One compiled program for every picture of a size."""
     found = _features(params, jnp.asarray(array), LAYERS, vgg.max_pool, vgg.zeros)
-    return {layer: np.asarray(of_layer) for layer, of_layer in found.items()}
+    return _Seen(array, {layer: np.asarray(of_layer) for layer, of_layer in found.items()})
 
 
-def _to_content(
-    image: np.ndarray, features: Mapping[str, np.ndarray], photo: np.ndarray, of_photo: Mapping[str, np.ndarray]
-) -> dict[str, float]:
+def _compare_with_photo(image: _Seen, photo: _Seen) -> dict[str, float]:
     from skimage.color import deltaE_ciede2000
     from skimage.filters import sobel
 
-    ours, theirs = luminance(image).astype(np.float64), luminance(photo).astype(np.float64)
+    ours, theirs = (luminance(seen.array).astype(np.float64) for seen in (image, photo))
     return {
-        **{f"content/{layer}": _relative(features[layer], of_photo[layer]) for layer in CONTENT_LAYERS},
+        **{
+            f"content/{layer}": _relative(image.features[layer], photo.features[layer])
+            for layer in CONTENT_LAYERS
+        },
         "ssim": _similarity(ours, theirs),
         "gradient_ssim": _similarity(sobel(ours), sobel(theirs)),
-        "color/content": float(np.mean(deltaE_ciede2000(_lab(photo), _lab(image)))),
+        "color/content": float(np.mean(deltaE_ciede2000(_lab(photo.array), _lab(image.array)))),
     }
 
 
-def _to_style(
-    image: np.ndarray, features: Mapping[str, np.ndarray], painting: np.ndarray, of_painting: Mapping[str, np.ndarray]
-) -> dict[str, float]:
-    grams = ((layer, _gram(features[layer]), _gram(of_painting[layer])) for layer in STYLE_LAYERS)
+def _compare_with_style(image: _Seen, painting: _Seen, which: str) -> dict[str, float]:
+    """`which` stands behind the names: a blank and a number, or nothing."""
     return {
-        "color/style": _color_distance(image, painting),
-        **{f"style/{layer}": _relative(of_image, of_style) for layer, of_image, of_style in grams},
+        f"color/style{which}": _color_distance(image.array, painting.array),
         **{
-            f"sliced_wasserstein/{layer}": _sliced_wasserstein(features[layer], of_painting[layer])
+            f"style{which}/{layer}": _relative(_gram(image.features[layer]), _gram(painting.features[layer]))
+            for layer in STYLE_LAYERS
+        },
+        **{
+            f"sliced_wasserstein{which}/{layer}": _sliced_wasserstein(
+                image.features[layer], painting.features[layer]
+            )
             for layer in SLICED_WASSERSTEIN_LAYERS
         },
     }
@@ -250,17 +279,25 @@ def _gram(features: Float[np.ndarray, "h w c"]) -> Float[np.ndarray, "c c"]:
     return flat.T @ flat / len(flat)
 
 
+@functools.cache
+def _directions(channels: int, seed: int) -> Float[np.ndarray, "c c"]:
+    """Orthonormal rows at random.
+
+    Independent ones would leave 30 % to chance, since a difference of the means, the larger part of most
+    distances, counts fully only along a whole basis; so it is 3 %.
+    """
+    normal = np.random.default_rng(seed).standard_normal((channels, channels), np.float32)
+    return np.linalg.qr(normal)[0]
+
+
 def _sliced_wasserstein(features: Float[np.ndarray, "h w c"], style: Float[np.ndarray, "h2 w2 c"]) -> float:
     """Squared 2-Wasserstein distance, mean over directions, as a part of that of the style from all zeros.
 
-    In NumPy and not by `core.statistics.SlicedWasserstein`: on a CPU XLA sorts some 20 times slower and takes
-    seconds to compile it for each size, and no gradient is wanted here.
+    In NumPy and not by `core.statistics.SlicedWasserstein`: on a CPU XLA takes 10 to 20 times as long and
+    seconds more to compile for each size, and no gradient is wanted here.
     """
-    normal = np.random.default_rng(SEED).standard_normal((style.shape[-1], style.shape[-1]))
-    directions = np.linalg.qr(normal)[0].astype(np.float32)
-    ours, theirs = (
-        np.sort(directions @ of.reshape(-1, of.shape[-1]).T, axis=-1) for of in (features, style)
-    )
+    directions = _directions(style.shape[-1], SEED)
+    ours, theirs = (np.sort(directions @ of.reshape(-1, of.shape[-1]).T, axis=-1) for of in (features, style))
     # Both quantile functions are steps, m and n of them; on a scale of m * n all edges are whole numbers.
     m, n = ours.shape[1], theirs.shape[1]
     edges = np.union1d(np.arange(1, m + 1) * n, np.arange(1, n + 1) * m)
@@ -272,11 +309,10 @@ def _sliced_wasserstein(features: Float[np.ndarray, "h w c"], style: Float[np.nd
 def _similarity(ours: Float[np.ndarray, "h w"], theirs: Float[np.ndarray, "h w"]) -> float:
     from skimage.metrics import structural_similarity
 
-    return float(
-        structural_similarity(
-            ours, theirs, data_range=1, gaussian_weights=True, sigma=1.5, use_sample_covariance=False
-        )
+    found: Any = structural_similarity(
+        ours, theirs, data_range=1, gaussian_weights=True, sigma=1.5, use_sample_covariance=False
     )
+    return float(found)
 
 
 def _color_distance(image: Float[np.ndarray, "h w 3"], painting: Float[np.ndarray, "h2 w2 3"]) -> float:

@@ -208,16 +208,23 @@ def _style_size(config: Config, style: np.ndarray, size: tuple[int, int]) -> tup
 
 
 def targets_at(plan: Plan, size: tuple[int, int]) -> objective.Targets:
-    """What a picture of this height and width is compared with."""
+    """What a picture of this height and width is compared with.
+
+    Raises:
+      InputError: a statistic cannot be computed at this size.
+    """
     styles = [images.resize(style, _style_size(plan.config, style, size)) for style in plan.styles]
-    return _targets(
-        to_objective(plan.config),
-        plan.params,
-        None if plan.content is None else images.resize(plan.content, size),
-        styles,
-        [masks.resize(mask, size) for mask in plan.content_masks],
-        [masks.resize(mask, _style_size(plan.config, mask, size)) for mask in plan.style_masks],
-    )
+    try:
+        return _targets(
+            to_objective(plan.config),
+            plan.params,
+            None if plan.content is None else images.resize(plan.content, size),
+            styles,
+            [masks.resize(mask, size) for mask in plan.content_masks],
+            [masks.resize(mask, _style_size(plan.config, mask, size)) for mask in plan.style_masks],
+        )
+    except ValueError as error:  # a statistic that cannot be had of so small a layer
+        raise InputError(f"statistic: {error}; use shallower layers or a larger size.") from error
 
 
 def render_at(plan: Plan, size: tuple[int, int]) -> tuple[Callable[[Array], Array], ...]:

@@ -1,4 +1,4 @@
-"""What people do with `stylize` beside a photo and a painting: reconstruct, and interpolate between styles."""
+"""What people do with `stylize` beside a photo and a painting: reconstruct, interpolate."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The artist's controls as a Python caller meets them, at small sizes: each does what it says, all work together."""
+"""The artist's controls as a Python caller meets them: each does what it says, and all work together."""
 
 import functools
 import json
@@ -62,15 +62,16 @@ CORE = {name: value for name, value in FAST.items() if name != "progress"}
 
 @pytest.mark.parametrize("kind", ["luminance", "cholesky", "pca", "histogram"])
 def test_the_contents_colours_stay(pictures, kind):
-    photo, style, _ = pictures
-    plain = jaxnst.stylize(photo, style, **FAST).array
-    kept = jaxnst.stylize(photo, style, color=kind, **FAST).array
-    assert np.abs(kept - plain).mean() > 0.02
+    photo = pictures[0]
+    blocks = np.random.default_rng(0).random((10, 10, 3)) * [0.9, 0.5, 0.1]
+    style = np.kron(blocks, np.ones((4, 4, 1)))
+    settings = FAST | {"style_weight": 1e5, "steps": 12}
 
     def distance(array):
-        return np.abs(color.chroma(array).mean((0, 1)) - color.chroma(photo).mean((0, 1))).sum()
+        return np.abs(array.mean((0, 1)) - photo.mean((0, 1))).max()
 
-    assert distance(kept) < 0.7 * distance(plain)
+    assert distance(jaxnst.stylize(photo, style, **settings).array) > 0.15
+    assert distance(jaxnst.stylize(photo, style, color=kind, **settings).array) < 0.08
 
 
 def test_luminance_keeps_the_chroma_of_every_pixel(pictures):
@@ -112,7 +113,7 @@ def test_a_region_without_a_style_keeps_the_photo(pictures, halves):
     assert np.abs(result.array[:, :24] - photo[:, :24]).mean() > 0.02
     soft = 0.5 * left
     half = jaxnst.stylize(photo, style, content_masks=soft, **FAST | {"steps": 1}).array
-    assert 0 < np.abs(half[:, :24] - photo[:, :24]).mean()
+    assert np.abs(half[:, :24] - photo[:, :24]).mean() > 0
     np.testing.assert_allclose(half[:, 24:], photo[:, 24:], atol=1e-6)
     assert right.sum() > 0
 

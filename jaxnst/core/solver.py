@@ -141,7 +141,8 @@ def carry(
 
     The picture is resampled (Lanczos), and with it each step in the optimiser's memory. A gradient counts per
     pixel: of an objective whose terms are means over positions it falls with the number of pixels, so the
-    resampled gradients are multiplied by the ratio of the areas.
+    resampled gradients are multiplied by the ratio of the areas. An optimiser of your own that has no method
+    `carried` starts afresh.
 
     Args:
       problem: static.
@@ -176,8 +177,9 @@ def carry(
         return by_variable
 
     moved = _projected(problem, step_of(variable))
-    carried = problem.optimizer.carried(memory.optimizer, step_of, gradient_of)
-    return moved, Memory(carried, memory.key)
+    if hasattr(problem.optimizer, "carried"):
+        return moved, Memory(problem.optimizer.carried(memory.optimizer, step_of, gradient_of), memory.key)
+    return moved, Memory(problem.optimizer(1.0).init(moved), memory.key)
 
 
 def _projected(problem: Problem, variable: Array) -> Array:

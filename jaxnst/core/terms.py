@@ -127,7 +127,8 @@ class Style:
 
     Its weights are `StyleWeights`. With several styles their losses `L_s` are added up as
     `L_s (r_s / mean r)^balance`, where `r_s` is what is left of the style's loss, as a part of a blank
-    picture's; the factor counts as a constant. `r_s` is the relative training rate of Chen et al. 2018, GradNorm.
+    picture's; the factor counts as a constant. `r_s` is the relative training rate of Chen et al. 2018,
+    GradNorm.
 
     Attributes:
       layers: where they are compared; a layer may come twice, with two statistics.

@@ -73,7 +73,7 @@ def average_pool(x: Float[Array, "h w c"]) -> Float[Array, "h2 w2 c"]:
 
 
 def l2_pool(x: Float[Array, "h w c"]) -> Float[Array, "h2 w2 c"]:
-    """Root of the sum of squares of each 2x2 window, stride 2; odd edges are dropped (PyTorch's `LPPool2d`)."""
+    """Root of the sum of squares of each 2x2 window, stride 2, as `LPPool2d`; odd edges are dropped."""
     squares = sum(jnp.square(of) for of in _windows(x))
     # The root's slope at zero is infinite; windows of zeros, frequent after a ReLU, get none.
     return jnp.where(squares > 0, jnp.sqrt(jnp.where(squares > 0, squares, 1)), 0)
@@ -109,12 +109,12 @@ def zeros(convolve: Callable[[Array], Array], x: Float[Array, "h w i"]) -> Float
 
 
 def reflect(convolve: Callable[[Array], Array], x: Float[Array, "h w i"]) -> Float[Array, "h w o"]:
-    """Convolve a feature map that goes on beyond its border as its mirror image, without the border itself."""
+    """Convolve a feature map whose mirror image, without the border itself, lies around it."""
     return _padded(convolve, x, "reflect")
 
 
 def replicate(convolve: Callable[[Array], Array], x: Float[Array, "h w i"]) -> Float[Array, "h w o"]:
-    """Convolve a feature map that goes on beyond its border with the border's values."""
+    """Convolve a feature map around which its border's values go on."""
     return _padded(convolve, x, "edge")
 
 

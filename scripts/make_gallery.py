@@ -1,0 +1,288 @@
+"""Make the pictures and the page of `docs/gallery`: what each control does, side by side.
+
+`python scripts/make_gallery.py` makes those that are missing; `--only NAME ...` makes these anew. On two CPU
+cores the whole takes about half an hour.
+"""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Callable, Mapping
+from functools import partial
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+from PIL import Image, ImageDraw, ImageFont
+
+import jaxnst
+from jaxnst.images import fit_size, read_image, resize
+from jaxnst.saving import save_image, to_pil
+
+ROOT = Path(__file__).parent.parent
+GALLERY = ROOT / "docs" / "gallery"
+CAT, ASTRONAUT, WAVE, STREET = (
+    ROOT / "examples" / f"{name}.jpg"
+    for name in ("chelsea", "astronaut", "great_wave", "village_street_in_auvers")
+)
+SIZE = 224
+"""Longer side of every tile, in pixels."""
+
+Tile = Callable[[], np.ndarray]
+
+
+class Sheet(NamedTuple):
+    """One picture of the gallery.
+
+    Attributes:
+      text: what it shows, a paragraph of the page.
+      tiles: each tile's picture by its label.
+    """
+
+    text: str
+    tiles: Mapping[str, Tile]
+
+
+def given(path: Path) -> Tile:
+    """A picture as it is."""
+
+    def tile() -> np.ndarray:
+        image = read_image(path)
+        return resize(image, fit_size(image.shape[:2], SIZE))
+
+    return tile
+
+
+def run(content: Path | None = CAT, style: Any = STREET, **settings: Any) -> Tile:
+    """A stylised picture; 80 steps unless the settings say otherwise."""
+    return lambda: jaxnst.stylize(content, style, **{"size": SIZE, "steps": 80, **settings}).array
+
+
+def matched(content: Path = CAT, style: Any = STREET, **settings: Any) -> Tile:
+    """As `run`, with the style weight at which the photo's style loss counts as much as by default."""
+
+    def tile() -> np.ndarray:
+        photo = given(content)()
+        usual, other = (
+            jaxnst.evaluate(photo, content, style, **some)["style"] for some in ({}, settings)
+        )
+        weight = jaxnst.Config().style_weight * usual / other
+        print(f"  style_weight {weight:.3g} for {settings}")
+        return run(content, style, style_weight=weight, **settings)()
+
+    return tile
+
+
+def reconstruct(picture: Path, *layers: str, **settings: Any) -> Tile:
+    """A reconstruction, of the content if layers are named."""
+    fields = {"size": SIZE, "steps": 150, **settings}
+    return lambda: jaxnst.reconstruct(picture, layers or None, **fields).array
+
+
+def ellipse(softness: float, inside: bool = True) -> np.ndarray:
+    """A mask over the cat's head, `[H, W]`; `softness` is the width of its edge, as a part of its radius."""
+    height, width = read_image(CAT).shape[:2]
+    rows, columns = np.mgrid[0:height, 0:width]
+    radius = np.hypot((columns - 0.52 * width) / (0.37 * width), (rows - 0.5 * height) / (0.62 * height))
+    mask = np.clip((1 - radius) / max(softness, 1e-3) + 0.5, 0, 1).astype(np.float32)
+    return mask if inside else 1 - mask
+
+
+def mask_tile() -> np.ndarray:
+    """The mask as a picture."""
+    mask = ellipse(0.2)[..., None].repeat(3, axis=-1)
+    return resize(mask, fit_size(mask.shape[:2], SIZE))
+
+
+def ramp(dither: bool) -> np.ndarray:
+    """A smooth sky in 8 bits, its contrast then raised eightfold so that the eye sees the levels."""
+    rows, columns = np.mgrid[0:150, 0:SIZE] / SIZE
+    sky = 0.45 + 0.05 * np.stack([rows, 0.7 * rows + 0.3 * columns, columns], axis=-1)
+    rounded = np.asarray(to_pil(sky.astype(np.float32), dither=dither), np.float32) / 255
+    return np.clip((rounded - 0.475) * 8 + 0.5, 0, 1)
+
+
+FIRST = ("relu1_1", "relu2_1", "relu3_1", "relu4_1", "relu5_1")
+ADAM = {"optimizer": "adam", "learning_rate": 0.02}
+BOTH = [WAVE, STREET]
+BY_LAYER = {"style_weights": (0.0, 0.0, 0.0, 1.0, 1.0, 1.0, 1.0, 1.0, 0.0, 0.0)}
+SOFT = {"content_masks": [ellipse(0.2), ellipse(0.2, inside=False)]}
+
+SHEETS: dict[str, Sheet] = {
+    "scales": Sheet(
+        "Coarse to fine: `start_size` and `scale_factor`; and the size of the brush: `style_scale`.",
+        {
+            "one scale": run(),
+            "start_size 112": run(start_size=112),
+            "start_size 79, sqrt 2": run(start_size=79, scale_factor=2**0.5),
+            "style_scale 0.5": run(style_scale=0.5),
+            "style_scale 2": run(style_scale=2.0),
+        },
+    ),
+    "statistics": Sheet(
+        "What is compared of the style: `statistic`. Each has the weight at which the photo's style loss counts "
+        "as much as that of Gram matrices does; the nearest-neighbour ones look at relu3_1 and relu4_1.",
+        {
+            "gram": run(),
+            "covariance": matched(statistic="covariance"),
+            "mean_std": matched(statistic="mean_std"),
+            "wasserstein": matched(statistic="wasserstein"),
+            "sliced_wasserstein": matched(statistic="sliced_wasserstein"),
+            "histogram": matched(statistic="histogram"),
+            "patches": matched(statistic="patches", style_layers=("relu3_1", "relu4_1")),
+            "nnfm": matched(statistic="nnfm", style_layers=("relu3_1", "relu4_1")),
+        },
+    ),
+    "color": Sheet(
+        "Whose colours: `color`.",
+        {
+            "the photo": given(CAT),
+            "style": run(),
+            "luminance": run(color="luminance"),
+            "cholesky": run(color="cholesky"),
+            "pca": run(color="pca"),
+            "histogram": run(color="histogram"),
+        },
+    ),
+    "regions": Sheet(
+        "A style to each region: `content_masks`. What no mask covers keeps the photo.",
+        {
+            "the mask": mask_tile,
+            "wave in, street out": run(style=BOTH, **SOFT),
+            "street in, wave out": run(style=BOTH[::-1], **SOFT),
+            "photo in, street out": run(content_masks=ellipse(0.2, inside=False)),
+            "guidance all": run(style=BOTH, guidance="all", **SOFT),
+        },
+    ),
+    "mixing": Sheet(
+        "Two styles: by weight, and by layer (`style_weights` for each layer of each style).",
+        {
+            "the wave": run(style=WAVE),
+            "the street": run(),
+            "half and half": run(style=BOTH),
+            "fine street, coarse wave": run(style=BOTH, **BY_LAYER),
+            "fine wave, coarse street": run(style=BOTH[::-1], **BY_LAYER),
+        },
+    ),
+    "interpolation": Sheet(
+        "From one style to another: `jaxnst interpolate`.",
+        {
+            f"{share:.2f}": run(style=BOTH, style_weights=(1 - share, share))
+            for share in (0.0, 0.25, 0.5, 0.75, 1.0)
+        },
+    ),
+    "random_shift": Sheet(
+        "Each step sees the picture through a random crop and turn: `random_shift`, with Adam, 200 steps.",
+        {
+            str(factor): run(random_shift=factor, steps=200, **ADAM) for factor in (1.0, 0.99, 0.97, 0.95)
+        },
+    ),
+    "regularisers": Sheet(
+        "What else counts: `tv_weight` and `tv_norm`, `laplacian_weight`, `histogram_weight`, `range_weight` "
+        "(without `clamp`). All without total variation, but where it is named.",
+        {
+            "none": run(tv_weight=0.0),
+            "tv l1 2e6": run(),
+            "tv l2 1e7": run(tv_weight=1e7, tv_norm="l2"),
+            "laplacian 1e3": run(tv_weight=0.0, laplacian_weight=1e3),
+            "histogram 1e2": run(tv_weight=0.0, histogram_weight=1e2),
+            "range 1e7": run(tv_weight=0.0, range_weight=1e7, clamp=False),
+        },
+    ),
+    "pooling": Sheet(
+        "`pooling`, with and without `pooling_rescale`.",
+        {
+            "max": run(),
+            "average": run(pooling="average"),
+            "average rescaled": run(pooling="average", pooling_rescale=True),
+            "l2": run(pooling="l2"),
+            "l2 rescaled": run(pooling="l2", pooling_rescale=True),
+        },
+    ),
+    "padding": Sheet(
+        "What lies beyond the border: `padding`. Look at the corners.",
+        {kind: run(padding=kind) for kind in ("zeros", "reflect", "replicate")},
+    ),
+    "parametrisation": Sheet(
+        "What the optimiser moves: `parametrisation` and `decorrelate`, with Adam, 60 steps. "
+        "What each does to the number of evaluations is in [controls.md](../controls.md).",
+        {
+            "pixels": run(steps=60, **ADAM),
+            "fourier": run(steps=60, parametrisation="fourier", **ADAM),
+            "decorrelated": run(steps=60, decorrelate=True, **ADAM),
+            "both": run(steps=60, parametrisation="fourier", decorrelate=True, **ADAM),
+        },
+    ),
+    "weights": Sheet(
+        "Weights that adapt: `norm scaled` gives each layer a gradient of one size; `style_balance` turns to "
+        "the style that lags.",
+        {
+            "norm l2": run(),
+            "norm scaled": matched(norm="scaled", content_weight=1.0, content_loss="mean"),
+            "two styles": run(style=BOTH),
+            "style_balance 1": run(style=BOTH, style_balance=1.0),
+            "style_balance 3": run(style=BOTH, style_balance=3.0),
+        },
+    ),
+    "content_reconstruction": Sheet(
+        "What a layer keeps of the photo: `jaxnst reconstruct --layer` (Gatys 2016, figure 1, below).",
+        {layer: reconstruct(CAT, layer) for layer in FIRST},
+    ),
+    "style_reconstruction": Sheet(
+        "What it keeps of the painting, from the first one, two, ... five layers on: `jaxnst reconstruct "
+        "--style-layers` (figure 1, above).",
+        {
+            f"to {FIRST[count - 1]}": reconstruct(STREET, style_layers=FIRST[:count]) for count in range(1, 6)
+        },
+    ),
+    "dither": Sheet(
+        "`--dither`: a smooth sky in 8 bits, contrast raised eightfold.",
+        {"rounded": partial(ramp, False), "dithered": partial(ramp, True)},
+    ),
+}
+
+
+def draw(sheet: Sheet, columns: int = 4) -> np.ndarray:
+    """Tiles in rows, with their labels below."""
+    tiles = {label: tile() for label, tile in sheet.tiles.items()}
+    height, width = np.max([tile.shape[:2] for tile in tiles.values()], axis=0)
+    columns = min(columns, len(tiles))
+    rows = -(-len(tiles) // columns)
+    page = Image.new("RGB", (columns * (width + 8) - 8, rows * (height + 26)), "white")
+    pen, font = ImageDraw.Draw(page), ImageFont.load_default(14)
+    for index, (label, tile) in enumerate(tiles.items()):
+        left, top = index % columns * (width + 8), index // columns * (height + 26)
+        page.paste(to_pil(tile), (left, top))
+        pen.text((left + 1, top + tile.shape[0] + 3), label, "black", font)
+    return np.asarray(page, np.float32) / 255
+
+
+def write_page() -> None:
+    """Write the gallery's README."""
+    lines = [
+        "# Gallery",
+        "",
+        f"Each control of jaxnst, made by `python scripts/make_gallery.py` from the pictures in `examples/` at "
+        f"{SIZE} pixels, 80 steps of L-BFGS where nothing else is said.",
+    ]
+    for name, sheet in SHEETS.items():
+        lines += ["", f"## {name.replace('_', ' ').capitalize()}", "", sheet.text, "", f"![{name}]({name}.jpg)"]
+    (GALLERY / "README.md").write_text("\n".join(lines) + "\n")
+
+
+def main() -> None:
+    """Make what is missing, or what is named."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--only", nargs="+", choices=SHEETS, default=[])
+    named = parser.parse_args().only
+    GALLERY.mkdir(parents=True, exist_ok=True)
+    write_page()
+    for name, sheet in SHEETS.items():
+        path = GALLERY / f"{name}.jpg"
+        if name in named or not (named or path.exists()):
+            print(name, flush=True)
+            save_image(path, draw(sheet), quality=85)
+
+
+if __name__ == "__main__":
+    main()
