@@ -1,12 +1,12 @@
 """Neural style transfer by optimisation (Gatys et al.) on JAX.
 
 `stylize`, `reconstruct` and `interpolate` make pictures; `evaluate`, `features` and `jaxnst.metrics` measure
-them; `jaxnst.core` is for people who bring their
-own loop, optimiser or network.
+them; `jaxnst.core` is for people who bring their own loop, optimiser or network.
 """
 
 from importlib.metadata import version
 
+from jaxnst import metrics
 from jaxnst.config import Config
 from jaxnst.core.vgg import LAYERS
 from jaxnst.errors import InputError
@@ -27,6 +27,7 @@ __all__ = [
     "evaluate",
     "features",
     "interpolate",
+    "metrics",
     "reconstruct",
     "stylize",
 ]

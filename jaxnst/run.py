@@ -129,7 +129,7 @@ def optimise(plan: Plan) -> Iterator[Progress]:
         began = time.perf_counter()
         for step in range(done + 1, done + config.steps_at(scale) + 1):
             moved, memory, losses = _step(problem, inputs, variable, memory)
-            losses = {name: float(loss) for name, loss in losses.items()}
+            losses = problem.objective.floats(losses)
             if step == done + 1:
                 log.info(
                     "first step at %dx%d, with compilation: %.1f s", *size[::-1], time.perf_counter() - began

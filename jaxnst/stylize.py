@@ -253,7 +253,7 @@ def evaluate(
         seen = transform(seen, jax.random.key(0))
     targets = targets_at(plan, array.shape[:2])
     found = _evaluate(to_objective(plan.config), plan.params, targets, plan.loss_weights, seen)
-    return {name: float(value) for name, value in found.items()}
+    return to_objective(plan.config).floats(found)
 
 
 def features(

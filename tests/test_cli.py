@@ -1,6 +1,7 @@
 """The command as a user meets it: pictures, tables and one sentence for every mistake."""
 
 import csv
+import json
 import re
 import shutil
 import signal
@@ -95,6 +96,69 @@ def test_presets_with_changes_and_several_styles(photo, painting, out):
     assert status == 0
     config = read_metadata(out)["config"]
     assert (config["gram"], config["steps"], config["style_weights"]) == ("chw", 2, [0.7, 0.3])
+
+
+def test_every_control_is_a_flag_and_stays_in_the_saved_settings(photo, painting, out):
+    """Controls of every kind at once, with masks from files, into a 16-bit file; and again from its settings."""
+    paths = []
+    for name, half in (("left", np.s_[:, :24]), ("right", np.s_[:, 24:])):
+        mask = np.zeros((48, 48), np.uint8)
+        mask[half] = 255
+        paths.append(out.with_name(f"{name}.png"))
+        Image.fromarray(mask).resize((512, 512), 0).save(paths[-1])
+    controls = [
+        *("--content-masks", *paths, "--guidance", "all", "--color", "histogram", "--statistic", "mean_std"),
+        *("--start-size", 24, "--style-scale", 1.5, "--pooling", "l2", "--pooling-rescale", "--padding", "reflect"),
+        *("--laplacian-weight", 1, "--tv-norm", "l2", "--range-weight", 1, "--style-balance", 1),
+        *("--parametrisation", "fourier", "--decorrelate", "--random-shift", 0.98),
+    ]
+    status = run(
+        "stylize", photo, painting, photo, "--out", out, "--quiet", "--bits", 16, *FAST, *map(str, controls)
+    )
+    assert status == 0
+    config = read_metadata(out)["config"]
+    assert config["content_masks"] == [str(path) for path in paths]
+    assert (config["statistic"], config["parametrisation"], config["style_balance"]) == (
+        ["mean_std"],
+        "fourier",
+        1.0,
+    )
+    again = out.with_name("again.png")
+    assert run("stylize", photo, painting, photo, "--config", out, "--out", again, "--quiet", "--bits", 16) == 0
+    assert again.read_bytes() == out.read_bytes()
+
+
+def test_reconstructs_content_and_style(painting, out):
+    small = ("--size", 48, "--steps", 3, "--quiet")
+    assert run("reconstruct", painting, "--layer", "relu2_1", "--out", out, *small) == 0
+    config = read_metadata(out)["config"]
+    assert (config["content_layers"], config["style_layers"], config["start"]) == (["relu2_1"], [], "noise")
+    assert run("reconstruct", painting, "--style-layers", "relu1_1", "relu2_1", "--out", out, *small) == 0
+    config = read_metadata(out)["config"]
+    assert (config["content_layers"], config["style_layers"]) == ([], ["relu1_1", "relu2_1"])
+    with Image.open(out) as picture:
+        assert picture.size == (48, 32)
+
+
+def test_interpolates_into_a_strip(photo, painting, out):
+    status = run("interpolate", photo, painting, photo, "--count", 3, "--out", out, "--quiet", *FAST)
+    assert status == 0
+    with Image.open(out) as picture:
+        assert picture.size == (3 * 48 + 2 * 4, 48)
+
+
+def test_evaluates_pictures_side_by_side(photo, painting, out, capsys):
+    rows = out.with_name("found.json")
+    small = out.with_name("small.png")
+    Image.open(photo).resize((64, 64)).save(small)
+    Image.open(painting).resize((64, 64)).save(out)
+    assert run("evaluate", out, small, "--content", photo, "--style", painting, "--out", rows) == 0
+    told = capsys.readouterr().out
+    assert "picture.png" in told
+    assert "small.png" in told
+    found = json.loads(rows.read_text())
+    assert found[str(small)]["ssim"] > 0.9 > found[str(out)]["ssim"]
+    assert found[str(small)]["style/relu3_1"] > found[str(out)]["style/relu3_1"]
 
 
 def test_lists_presets_and_weights(capsys):

@@ -218,7 +218,7 @@ def test_nearest_neighbours_are_found_block_by_block():
 
 @every_statistic
 def test_a_picture_has_its_own_style(maps, statistic):
-    assert float(distance(statistic, maps[1], maps[1])) == pytest.approx(0, abs=1e-5)
+    assert 0 <= float(distance(statistic, maps[1], maps[1])) < 1e-5
     assert float(distance(statistic, *maps)) > 1e-3
 
 
@@ -228,8 +228,8 @@ def test_a_mask_is_as_good_as_scissors(maps, left, name):
     ours, style = maps
     top = np.zeros_like(ONES)
     top[:4] = 1
-    cut = distance(STATISTICS[name], ours[:, :2], style[:4])
-    assert float(distance(STATISTICS[name], *maps, left, top)) == pytest.approx(float(cut), rel=1e-4)
+    cut = distance(STATISTICS[name], ours[:4], style[:, :2])
+    assert float(distance(STATISTICS[name], *maps, top, left)) == pytest.approx(float(cut), rel=1e-4)
 
 
 @every_name_but_patches

@@ -16,6 +16,10 @@ if TYPE_CHECKING:
     from jaxnst.core.terms import Term
 
 
+Losses: TypeAlias = "dict[str, Float[Array, '']]"
+"""`total`, and every term by its name, not multiplied by its factor."""
+
+
 @dataclass(frozen=True)
 class Objective:
     """The parts of the objective that decide the compiled program: hashable, static under `jit`.
@@ -36,6 +40,10 @@ class Objective:
     def layers(self) -> tuple[str, ...]:
         """Every layer that some term looks at, once."""
         return tuple(dict.fromkeys(layer for term in self.terms for layer in term.layers))
+
+    def floats(self, losses: Losses) -> dict[str, float]:
+        """Losses as Python's numbers, `total` first, then the terms in their order, which `jit` does not keep."""
+        return {name: float(losses[name]) for name in ("total", *(term.name for term in self.terms))}
 
 
 class Targets(NamedTuple):
@@ -64,10 +72,6 @@ class TermWeights(NamedTuple):
 
 LossWeights: TypeAlias = Mapping[str, TermWeights]
 """Weights of every term, by its name."""
-
-Losses: TypeAlias = "dict[str, Float[Array, '']]"
-"""`total`, then every term by its name, not multiplied by its factor."""
-
 
 def view(
     objective: Objective,
@@ -131,7 +135,7 @@ def evaluate(
       image: float32 `[H, W, 3]`, RGB, [0, 1].
 
     Returns:
-      Scalars by name, `total` first; differentiate `total` with respect to `image`.
+      Scalars by name; differentiate `total` with respect to `image`.
     """
     picture = view(objective, params, image, targets.guides)
     found = {

@@ -173,7 +173,7 @@ class Wasserstein:
 
     Attributes:
       blur: variance added to every channel, as a part of the features' mean square. With 1e-3 float32 has
-        gradients on VGG19's features right to 1e-3, and distances are less than 1 % below those without.
+        gradients on VGG19's features right to 1e-4; distances of photos are less than 1 % below exact ones.
 
     Source: Dowson and Landau 1982, The Frechet distance between multivariate normal distributions; Olkin and
     Pukelsheim 1982. As a style loss: Crowson's later style transfer programs.
@@ -199,7 +199,7 @@ class Wasserstein:
         # eigenvalues of K^T S K are their squares; float32 gets the gradient of their roots wrong by half.
         product = jnp.matmul(jnp.linalg.cholesky(S_style).T, jnp.linalg.cholesky(S), precision=HIGHEST)
         root = jnp.sum(jnp.linalg.svd(product, compute_uv=False))
-        spread = jnp.trace(S) + jnp.trace(S_style) - 2 * root
+        spread = jnp.maximum(jnp.trace(S) + jnp.trace(S_style) - 2 * root, 0)  # rounding may go below
         distance = (jnp.sum(jnp.square(ours.first - theirs.first)) + spread) / channels
         return _unless_empty(distance, found.weight, target.weight)
 
@@ -233,7 +233,7 @@ def find_quantiles(values: Float[Array, "k m"], weights: Float[Array, " m"]) -> 
 def quantile_distance(found: Quantiles, target: Quantiles) -> Float[Array, ""]:
     """Squared 2-Wasserstein distance in one dimension, averaged over the directions.
 
-    `sum_i w_i (v_i - Q'(level_i))^2`, where `Q'` is the target's quantile function, linear between its levels.
+    `sum_i w_i (v_i - Q'(level_i))^2`; `Q'`, the target's quantile function, is linear between its levels.
     What `found` is matched to counts as constant: the gradient is `2 w (v - Q')`.
     """
     matched = jax.lax.stop_gradient(jax.vmap(jnp.interp)(found.levels, target.levels, target.values))
@@ -385,7 +385,9 @@ class NearestFeatures:
         )
         shares = target.guide.reshape(-1)
         nearest = jax.lax.stop_gradient(theirs[find_nearest(ours, theirs, shares > 0)])
-        return _weighted_mean(1 - jnp.sum(ours * nearest, axis=-1), found.guide.reshape(-1), jnp.sum(shares))
+        return _weighted_mean(
+            jnp.maximum(1 - jnp.sum(ours * nearest, axis=-1), 0), found.guide.reshape(-1), jnp.sum(shares)
+        )
 
 
 def find_nearest(

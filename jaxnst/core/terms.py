@@ -150,8 +150,9 @@ class Style:
             )
             for style in styles
         )
+        # Not zeros, which the compiler would know: it takes minutes to sort them in its own constant folding.
         blank = [
-            statistic.distance(statistic(jnp.zeros_like(style.features[layer]), style.guide(layer)), of_layer)
+            statistic.distance(statistic(0 * style.features[layer], style.guide(layer)), of_layer)
             for style, of_style in zip(styles, kept, strict=True)
             for layer, statistic, of_layer in zip(self.layers, self.statistics, of_style, strict=True)
         ]
