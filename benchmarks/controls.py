@@ -93,7 +93,9 @@ def measure_scales(pair: str, style: str) -> list[dict[str, Any]]:
     return rows
 
 
-def measure_parametrisations(pair: str, optimizer: str, size: int = 128, steps: int = 120) -> list[dict[str, Any]]:
+def measure_parametrisations(
+    pair: str, optimizer: str, size: int = 128, steps: int = 120
+) -> list[dict[str, Any]]:
     """Evaluations that every parametrisation needs for the loss of pixels after 60, and its last loss."""
     content, painting = (EXAMPLES / name for name in PAIRS[pair])
     rows, goal = [], 0.0

@@ -166,8 +166,8 @@ def _check_contradictions(config: Config) -> None:
         raise InputError("pooling_rescale: pooling max has nothing to rescale; use average or l2.")
     if config.style_masks and config.content_masks and len(config.style_masks) != len(config.content_masks):
         raise InputError(
-            f"style_masks: {len(config.style_masks)} files, and content_masks has {len(config.content_masks)}; "
-            "give one of each for every style picture."
+            f"style_masks: {len(config.style_masks)} files, and content_masks has "
+            f"{len(config.content_masks)}; give one of each for every style picture."
         )
     if config.color == "luminance" and config.decorrelate:
         raise InputError("decorrelate: with color luminance the picture has no colours to move.")

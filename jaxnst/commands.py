@@ -100,9 +100,7 @@ def interpolate(content: str, styles: tuple[str, ...], count: int, output: Outpu
 @contextmanager
 def _ready(output: Output) -> Iterator[None]:
     """Refuse an output that will not do, and tell the process's own affairs around the work."""
-    saving.check_output(output.out, bits=output.bits)
-    if output.dither and output.bits == 16:
-        raise InputError("dither: 16 bits have no bands to hide; use it with bits 8.")
+    saving.check_output(output.out, bits=output.bits, dither=output.dither)
     if output.history is not None:
         saving.check_file(output.history, "history")
     if output.snapshots < 0:

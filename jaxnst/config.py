@@ -87,7 +87,7 @@ class Config:
     gives each layer a gradient of the same size."""
 
     content_masks: tuple[str, ...] = ()
-    """Regions: for each style picture a file, white where it shall go. What no mask covers keeps the photo."""
+    """For each style picture a file, white where it shall go; what no mask covers keeps the photo."""
     style_masks: tuple[str, ...] = ()
     """For each style picture a file, white on the part of it that is the style."""
     guidance: str = "simple"

@@ -52,6 +52,13 @@ def read_image(picture: Picture, argument: str = "image") -> Float[np.ndarray, "
     return _from_array(picture, argument)
 
 
+def as_list(pictures: Any) -> list[Picture]:
+    """One picture, several in a list or tuple, or None, as a list."""
+    if pictures is None:
+        return []
+    return list(pictures) if isinstance(pictures, list | tuple) else [pictures]
+
+
 def fit_size(shape: tuple[int, int], size: int) -> tuple[int, int]:
     """The height and width at which the longer side is `size` and the proportions are kept.
 

@@ -7,7 +7,6 @@ size; so pictures of different settings, presets and programs can be compared. K
 from __future__ import annotations
 
 import functools
-import importlib.util
 import itertools
 import math
 import re
@@ -136,10 +135,9 @@ def measure(
       With several styles the last three are `color/style 1`, `style 1/LAYER`, ..., `color/style 2`, ...
 
     Raises:
-      InputError: a picture that cannot be read or is too small; neither content nor style; no scikit-image.
+      InputError: a picture that cannot be read or is too small; neither content nor style.
     """
-    _require_scikit_image()
-    styles = _several(style)
+    styles = images.as_list(style)
     if content is None and style is None:
         raise InputError("content and style are both missing; give at least one picture.")
     if style is not None and not styles:
@@ -201,17 +199,6 @@ def _best(key: str, values: Collection[float]) -> float | None:
     if kind(key) not in METRICS or len(values) < 2:
         return None
     return max(values) if METRICS[kind(key)].higher_is_better else min(values)
-
-
-def _require_scikit_image() -> None:
-    if importlib.util.find_spec("skimage") is None:
-        raise InputError("metrics: scikit-image is needed to measure pictures; pip install scikit-image.")
-
-
-def _several(pictures: Any) -> list[Any]:
-    if pictures is None:
-        return []
-    return list(pictures) if isinstance(pictures, list | tuple) else [pictures]
 
 
 def _read_style(picture: Picture, size: tuple[int, int]) -> Float[np.ndarray, "h w 3"]:

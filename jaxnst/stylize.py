@@ -81,14 +81,19 @@ class Result:
             "steps_done": len(self.history["total"]),
         }
 
-    def save(self, path: str | os.PathLike) -> None:
-        """Write the picture; the extension chooses PNG, JPEG, WebP or TIFF.
+    def save(self, path: str | os.PathLike, bits: int = 8, dither: bool = False) -> None:
+        """Write the picture.
+
+        Args:
+          path: the extension chooses PNG, JPEG, WebP or TIFF.
+          bits: of each colour, 8 or, for PNG and TIFF, 16.
+          dither: round to 8 bits with noise, so that smooth areas show no bands.
 
         Raises:
-          InputError: an unknown extension, or a folder that does not exist.
+          InputError: an unknown extension, a folder that does not exist, or 16 bits where they cannot be.
         """
-        saving.check_output(path)
-        saving.save_image(path, self.array, self.metadata)
+        saving.check_output(path, bits=bits, dither=dither)
+        saving.save_image(path, self.array, self.metadata, bits=bits, dither=dither)
 
 
 def resolve_config(preset: str | None, config: Config | None, settings: Mapping[str, Any]) -> Config:
@@ -196,18 +201,14 @@ def _gather(
     """The pictures and the masks, those in the config unless others are given; paths go into the config."""
     given: dict[str, Sequence[Picture]] = {}
     for name, several in (("content_masks", content_masks), ("style_masks", style_masks)):
-        found = _several(several) or getattr(config, name)
-        if all(isinstance(mask, str | os.PathLike) for mask in found):
-            config = config.replace(**{name: tuple(os.fspath(mask) for mask in found)})
-        given[name] = found
-    styles = [] if style is None else _several(style)
+        given[name] = images.as_list(several) or getattr(config, name)
+        paths = tuple(os.fspath(mask) for mask in given[name] if isinstance(mask, str | os.PathLike))
+        if len(paths) == len(given[name]):
+            config = config.replace(**{name: paths})
+    styles = images.as_list(style)
     if style is not None and not styles:
         raise InputError("style: no picture is given; give at least one, or None to reconstruct the content.")
     return Pictures(content, styles, **given), config
-
-
-def _several(pictures: Any) -> list[Picture]:
-    return list(pictures) if isinstance(pictures, list | tuple) else [pictures]
 
 
 def evaluate(

@@ -25,7 +25,7 @@ CAT, ASTRONAUT, WAVE, STREET = (
     ROOT / "examples" / f"{name}.jpg"
     for name in ("chelsea", "astronaut", "great_wave", "village_street_in_auvers")
 )
-SIZE = 224
+SIZE = 192
 """Longer side of every tile, in pixels."""
 
 Tile = Callable[[], np.ndarray]
@@ -54,8 +54,8 @@ def given(path: Path) -> Tile:
 
 
 def run(content: Path | None = CAT, style: Any = STREET, **settings: Any) -> Tile:
-    """A stylised picture; 80 steps unless the settings say otherwise."""
-    return lambda: jaxnst.stylize(content, style, **{"size": SIZE, "steps": 80, **settings}).array
+    """A stylised picture."""
+    return lambda: jaxnst.stylize(content, style, size=SIZE, progress=False, **settings).array
 
 
 def matched(content: Path = CAT, style: Any = STREET, **settings: Any) -> Tile:
@@ -63,9 +63,7 @@ def matched(content: Path = CAT, style: Any = STREET, **settings: Any) -> Tile:
 
     def tile() -> np.ndarray:
         photo = given(content)()
-        usual, other = (
-            jaxnst.evaluate(photo, content, style, **some)["style"] for some in ({}, settings)
-        )
+        usual, other = (jaxnst.evaluate(photo, content, style, **some)["style"] for some in ({}, settings))
         weight = jaxnst.Config().style_weight * usual / other
         print(f"  style_weight {weight:.3g} for {settings}")
         return run(content, style, style_weight=weight, **settings)()
@@ -75,7 +73,7 @@ def matched(content: Path = CAT, style: Any = STREET, **settings: Any) -> Tile:
 
 def reconstruct(picture: Path, *layers: str, **settings: Any) -> Tile:
     """A reconstruction, of the content if layers are named."""
-    fields = {"size": SIZE, "steps": 150, **settings}
+    fields = {"size": SIZE, "steps": 120, "progress": False, **settings}
     return lambda: jaxnst.reconstruct(picture, layers or None, **fields).array
 
 
@@ -103,10 +101,10 @@ def ramp(dither: bool) -> np.ndarray:
 
 
 FIRST = ("relu1_1", "relu2_1", "relu3_1", "relu4_1", "relu5_1")
-ADAM = {"optimizer": "adam", "learning_rate": 0.02}
+ADAM: dict[str, Any] = {"optimizer": "adam", "learning_rate": 0.02}
 BOTH = [WAVE, STREET]
-BY_LAYER = {"style_weights": (0.0, 0.0, 0.0, 1.0, 1.0, 1.0, 1.0, 1.0, 0.0, 0.0)}
-SOFT = {"content_masks": [ellipse(0.2), ellipse(0.2, inside=False)]}
+BY_LAYER: dict[str, Any] = {"style_weights": (0.0, 0.0, 0.0, 1.0, 1.0, 1.0, 1.0, 1.0, 0.0, 0.0)}
+SOFT: dict[str, Any] = {"content_masks": [ellipse(0.2), ellipse(0.2, inside=False)]}
 
 SHEETS: dict[str, Sheet] = {
     "scales": Sheet(
@@ -120,8 +118,8 @@ SHEETS: dict[str, Sheet] = {
         },
     ),
     "statistics": Sheet(
-        "What is compared of the style: `statistic`. Each has the weight at which the photo's style loss counts "
-        "as much as that of Gram matrices does; the nearest-neighbour ones look at relu3_1 and relu4_1.",
+        "What is compared of the style: `statistic`. Each has the weight at which the photo's style loss "
+        "counts as much as that of Gram matrices does; `patches` and `nnfm` are at relu3_1 and relu4_1.",
         {
             "gram": run(),
             "covariance": matched(statistic="covariance"),
@@ -173,9 +171,7 @@ SHEETS: dict[str, Sheet] = {
     ),
     "random_shift": Sheet(
         "Each step sees the picture through a random crop and turn: `random_shift`, with Adam, 200 steps.",
-        {
-            str(factor): run(random_shift=factor, steps=200, **ADAM) for factor in (1.0, 0.99, 0.97, 0.95)
-        },
+        {str(factor): run(random_shift=factor, steps=200, **ADAM) for factor in (1.0, 0.99, 0.97, 0.95)},
     ),
     "regularisers": Sheet(
         "What else counts: `tv_weight` and `tv_norm`, `laplacian_weight`, `histogram_weight`, `range_weight` "
@@ -204,13 +200,13 @@ SHEETS: dict[str, Sheet] = {
         {kind: run(padding=kind) for kind in ("zeros", "reflect", "replicate")},
     ),
     "parametrisation": Sheet(
-        "What the optimiser moves: `parametrisation` and `decorrelate`, with Adam, 60 steps. "
+        "What the optimiser moves: `parametrisation` and `decorrelate`, with Adam. "
         "What each does to the number of evaluations is in [controls.md](../controls.md).",
         {
-            "pixels": run(steps=60, **ADAM),
-            "fourier": run(steps=60, parametrisation="fourier", **ADAM),
-            "decorrelated": run(steps=60, decorrelate=True, **ADAM),
-            "both": run(steps=60, parametrisation="fourier", decorrelate=True, **ADAM),
+            "pixels": run(**ADAM),
+            "fourier": run(parametrisation="fourier", **ADAM),
+            "decorrelated": run(decorrelate=True, **ADAM),
+            "both": run(parametrisation="fourier", decorrelate=True, **ADAM),
         },
     ),
     "weights": Sheet(
@@ -231,9 +227,7 @@ SHEETS: dict[str, Sheet] = {
     "style_reconstruction": Sheet(
         "What it keeps of the painting, from the first one, two, ... five layers on: `jaxnst reconstruct "
         "--style-layers` (figure 1, above).",
-        {
-            f"to {FIRST[count - 1]}": reconstruct(STREET, style_layers=FIRST[:count]) for count in range(1, 6)
-        },
+        {f"to {FIRST[count - 1]}": reconstruct(STREET, style_layers=FIRST[:count]) for count in range(1, 6)},
     ),
     "dither": Sheet(
         "`--dither`: a smooth sky in 8 bits, contrast raised eightfold.",
@@ -262,11 +256,12 @@ def write_page() -> None:
     lines = [
         "# Gallery",
         "",
-        f"Each control of jaxnst, made by `python scripts/make_gallery.py` from the pictures in `examples/` at "
-        f"{SIZE} pixels, 80 steps of L-BFGS where nothing else is said.",
+        "Each control of jaxnst, made by `python scripts/make_gallery.py` from the pictures in `examples/` "
+        f"at {SIZE} pixels, with the default settings where nothing else is said.",
     ]
     for name, sheet in SHEETS.items():
-        lines += ["", f"## {name.replace('_', ' ').capitalize()}", "", sheet.text, "", f"![{name}]({name}.jpg)"]
+        title = name.replace("_", " ").capitalize()
+        lines += ["", f"## {title}", "", sheet.text, "", f"![{name}]({name}.jpg)"]
     (GALLERY / "README.md").write_text("\n".join(lines) + "\n")
 
 

@@ -99,7 +99,7 @@ def test_presets_with_changes_and_several_styles(photo, painting, out):
 
 
 def test_every_control_is_a_flag_and_stays_in_the_saved_settings(photo, painting, out):
-    """Controls of every kind at once, with masks from files, into a 16-bit file; and again from its settings."""
+    """Controls of every kind at once, with masks from files, into 16 bits; and again from its settings."""
     paths = []
     for name, half in (("left", np.s_[:, :24]), ("right", np.s_[:, 24:])):
         mask = np.zeros((48, 48), np.uint8)
@@ -107,15 +107,35 @@ def test_every_control_is_a_flag_and_stays_in_the_saved_settings(photo, painting
         paths.append(out.with_name(f"{name}.png"))
         Image.fromarray(mask).resize((512, 512), 0).save(paths[-1])
     controls = [
-        *("--content-masks", *paths, "--guidance", "all", "--color", "histogram", "--statistic", "mean_std"),
-        *("--start-size", 24, "--style-scale", 1.5, "--pooling", "l2", "--pooling-rescale", "--padding", "reflect"),
+        *(
+            "--bits",
+            16,
+            "--quiet",
+            *FAST,
+            "--content-masks",
+            *paths,
+            "--guidance",
+            "all",
+            "--color",
+            "histogram",
+            "--statistic",
+            "mean_std",
+        ),
+        *(
+            "--start-size",
+            24,
+            "--style-scale",
+            1.5,
+            "--pooling",
+            "l2",
+            "--pooling-rescale",
+            "--padding",
+            "reflect",
+        ),
         *("--laplacian-weight", 1, "--tv-norm", "l2", "--range-weight", 1, "--style-balance", 1),
         *("--parametrisation", "fourier", "--decorrelate", "--random-shift", 0.98),
     ]
-    status = run(
-        "stylize", photo, painting, photo, "--out", out, "--quiet", "--bits", 16, *FAST, *map(str, controls)
-    )
-    assert status == 0
+    assert run("stylize", photo, painting, photo, "--out", out, *controls) == 0
     config = read_metadata(out)["config"]
     assert config["content_masks"] == [str(path) for path in paths]
     assert (config["statistic"], config["parametrisation"], config["style_balance"]) == (
@@ -124,7 +144,8 @@ def test_every_control_is_a_flag_and_stays_in_the_saved_settings(photo, painting
         1.0,
     )
     again = out.with_name("again.png")
-    assert run("stylize", photo, painting, photo, "--config", out, "--out", again, "--quiet", "--bits", 16) == 0
+    settings = ("--config", out, "--bits", 16, "--quiet")
+    assert run("stylize", photo, painting, photo, "--out", again, *settings) == 0
     assert again.read_bytes() == out.read_bytes()
 
 

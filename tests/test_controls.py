@@ -217,7 +217,6 @@ def test_a_statistic_of_your_own(pictures):
 
 EVERYTHING = {
     "start_size": 24,
-    "scale_factor": 2**0.5,
     "style_scale": 1.25,
     "statistic": ("gram", "sliced_wasserstein"),
     "color": "histogram",
@@ -240,12 +239,9 @@ EVERYTHING = {
 }
 
 
-@pytest.mark.parametrize("optimizer", ["lbfgs", "adam"])
-def test_everything_works_together_and_from_a_saved_config(pictures, halves, optimizer):
+def test_everything_works_together_and_from_a_saved_config(pictures, halves):
     photo, *styles = pictures
-    settings = (
-        FAST | EVERYTHING | {"optimizer": optimizer, "learning_rate": {"adam": 0.02}.get(optimizer, 1.0)}
-    )
+    settings = FAST | EVERYTHING
     result = jaxnst.stylize(photo, styles, content_masks=halves, **settings)
     assert result.ended == "finished"
     assert np.isfinite(result.array).all()
@@ -259,7 +255,8 @@ def test_everything_works_together_and_from_a_saved_config(pictures, halves, opt
 def test_everything_vmaps(pictures, halves):
     """Two lanes of one program, with other weights, learning rates and pictures, are two single runs."""
     photo, *styles = pictures
-    config = jaxnst.Config(**CORE | EVERYTHING).checked()
+    adam = {"optimizer": "adam", "learning_rate": 0.02}
+    config = jaxnst.Config(**CORE | EVERYTHING | adam).checked()
     problem = translate.to_problem(config)
     given = [
         plan.prepare(plan.Pictures(content, styles, masks), config.replace(style_weight=weight))
@@ -275,7 +272,7 @@ def test_everything_vmaps(pictures, halves):
             plan.render_at(of, size),
             translate.to_transforms(config),
         )
-        for of, rate in zip(given, (1.0, 0.5), strict=True)
+        for of, rate in zip(given, (0.02, 0.01), strict=True)
     ]
     start = [resize(of.content, size) for of in given]
     keys = jax.random.split(jax.random.key(0), 2)

@@ -48,7 +48,9 @@ def run_python(program):
 def test_import_needs_no_optional_library_and_starts_no_device():
     program = """
 import sys
-for name in "tyro pooch tqdm matplotlib jaxtyping psutil platformdirs requests torch skimage scipy png tifffile".split():
+for name in (
+    "tyro pooch tqdm matplotlib jaxtyping psutil platformdirs requests torch skimage png tifffile".split()
+):
     sys.modules[name] = None
 import os, jax
 before = dict(os.environ), dict(jax.config.values)

@@ -39,7 +39,7 @@ def absolute(differences: Array, factor: Array | float) -> Float[Array, ""]:
 
 
 def scaled(differences: Array, factor: Array | float) -> Float[Array, ""]:
-    """`sum d^2 / sum |d|`, whose gradient has an L1 norm near 1: a factor would undo that, and is left out."""
+    """`sum d^2 / sum |d|`, whose gradient has an L1 norm near 1; a factor would undo that."""
     del factor
     return jnp.sum(jnp.square(differences)) / (jnp.sum(jnp.abs(differences)) + 1e-8)
 

@@ -42,7 +42,7 @@ class Objective:
         return tuple(dict.fromkeys(layer for term in self.terms for layer in term.layers))
 
     def floats(self, losses: Losses) -> dict[str, float]:
-        """Losses as Python's numbers, `total` first, then the terms in their order, which `jit` does not keep."""
+        """Losses as Python's numbers, `total` first, then the terms in order, which `jit` loses."""
         return {name: float(losses[name]) for name in ("total", *(term.name for term in self.terms))}
 
 
@@ -72,6 +72,7 @@ class TermWeights(NamedTuple):
 
 LossWeights: TypeAlias = Mapping[str, TermWeights]
 """Weights of every term, by its name."""
+
 
 def view(
     objective: Objective,

@@ -177,9 +177,10 @@ def carry(
         return by_variable
 
     moved = _projected(problem, step_of(variable))
-    if hasattr(problem.optimizer, "carried"):
-        return moved, Memory(problem.optimizer.carried(memory.optimizer, step_of, gradient_of), memory.key)
-    return moved, Memory(problem.optimizer(1.0).init(moved), memory.key)
+    carried = getattr(problem.optimizer, "carried", None)
+    if carried is None:
+        return moved, Memory(problem.optimizer(1.0).init(moved), memory.key)
+    return moved, Memory(carried(memory.optimizer, step_of, gradient_of), memory.key)
 
 
 def _projected(problem: Problem, variable: Array) -> Array:
