@@ -38,7 +38,7 @@ class Config:
     start_size: int = 0
     """Longer side at the first scale, coarse to fine; 0: there is one scale, `size`."""
     scale_factor: float = 2.0
-    """From each scale to the next; `size`, divided by it as long as `start_size` is not passed."""
+    """From each scale to the next; the last step, to `size`, is about as large."""
     scale_steps: tuple[int, ...] = ()
     """Steps at each scale; their sum takes the place of `steps`. None: equal shares."""
     seed: int = 0
@@ -151,10 +151,11 @@ class Config:
     @property
     def sides(self) -> list[int]:
         """Longer side of the picture at each scale, coarse to fine, the last one `size`."""
-        found = [self.size]
-        while self.start_size and round(self.size / self.scale_factor ** len(found)) >= self.start_size:
-            found.insert(0, round(self.size / self.scale_factor ** len(found)))
-        return found
+        found, side = [], float(self.start_size or self.size)
+        while not found or side * self.scale_factor**0.5 < self.size:  # the last step is not much smaller
+            found.append(round(side))
+            side *= self.scale_factor
+        return [*found, self.size] if found[-1] < self.size else found
 
     def steps_at(self, scale: int) -> int:
         """Steps at one scale, counted from 0."""

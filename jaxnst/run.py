@@ -45,19 +45,24 @@ class Progress:
       steps: steps in all.
       losses: the parts of the objective by name, `total` first, unweighted, before this step.
       size: height and width of the picture at the present scale.
-      unclipped: gives the picture after this step as the solver has it, on the device, outside [0, 1] too.
+      render: makes the picture after this step, on the device.
     """
 
     step: int
     steps: int
     losses: dict[str, float]
     size: tuple[int, int]
-    unclipped: Callable[[], Array]
+    render: Callable[[], Array]
+
+    @functools.cached_property
+    def unclipped(self) -> Array:
+        """The picture after this step as the solver has it, on the device, outside [0, 1] too."""
+        return self.render()
 
     @functools.cached_property
     def image(self) -> Float[np.ndarray, "h w 3"]:
         """The picture after this step, float32 [H, W, 3] in [0, 1]; computed only if it is read."""
-        return np.clip(np.asarray(self.unclipped()), 0, 1)
+        return np.clip(np.asarray(self.unclipped), 0, 1)
 
 
 def _noise(size: tuple[int, int], seed: int) -> np.ndarray:

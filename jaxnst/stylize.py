@@ -167,7 +167,7 @@ def stylize(
     with _stop_on_interrupt() as interrupted, _progress_bar(progress, config.steps) as show:
         try:
             for state in optimise(plan):
-                image = state.unclipped
+                image = state.render
                 for name, loss in state.losses.items():
                     history.setdefault(name, []).append(loss)
                 show(state)

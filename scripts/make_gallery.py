@@ -111,8 +111,8 @@ SHEETS: dict[str, Sheet] = {
         "Coarse to fine: `start_size` and `scale_factor`; and the size of the brush: `style_scale`.",
         {
             "one scale": run(),
-            "start_size 112": run(start_size=112),
-            "start_size 79, sqrt 2": run(start_size=79, scale_factor=2**0.5),
+            "start_size 96": run(start_size=96),
+            "start_size 96, sqrt 2": run(start_size=96, scale_factor=2**0.5),
             "style_scale 0.5": run(style_scale=0.5),
             "style_scale 2": run(style_scale=2.0),
         },
@@ -236,11 +236,11 @@ SHEETS: dict[str, Sheet] = {
 }
 
 
-def draw(sheet: Sheet, columns: int = 4) -> np.ndarray:
+def draw(sheet: Sheet) -> np.ndarray:
     """Tiles in rows, with their labels below."""
     tiles = {label: tile() for label, tile in sheet.tiles.items()}
     height, width = np.max([tile.shape[:2] for tile in tiles.values()], axis=0)
-    columns = min(columns, len(tiles))
+    columns = {2: 2, 5: 5, 3: 3, 6: 3}.get(len(tiles), 4)
     rows = -(-len(tiles) // columns)
     page = Image.new("RGB", (columns * (width + 8) - 8, rows * (height + 26)), "white")
     pen, font = ImageDraw.Draw(page), ImageFont.load_default(14)

@@ -78,7 +78,7 @@ def test_luminance_keeps_the_chroma_of_every_pixel(pictures):
     photo, style, _ = pictures
     kept = []
     result = jaxnst.stylize(
-        photo, style, color="luminance", callback=lambda p: kept.append(np.asarray(p.unclipped())), **FAST
+        photo, style, color="luminance", callback=lambda p: kept.append(np.asarray(p.unclipped)), **FAST
     )
     np.testing.assert_allclose(color.chroma(kept[-1]), color.chroma(photo), atol=1e-5)
     assert np.abs(color.luminance(result.array) - color.luminance(photo)).mean() > 0.02
