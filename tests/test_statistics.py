@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from scipy import linalg
 
-from jaxnst.core import losses
+from jaxnst.core import losses, nearest
 from jaxnst.core import statistics as st
 
 HEIGHT, WIDTH, CHANNELS = 6, 5, 7
@@ -205,7 +205,7 @@ def test_nearest_neighbours_are_found_block_by_block():
     generator = np.random.default_rng(0)
     queries, candidates = generator.standard_normal((300, 2)), generator.standard_normal((2**17, 2))
     eligible = np.arange(2**17) % 3 == 0
-    found = np.asarray(st.find_nearest(*(np.float32(of) for of in (queries, candidates)), eligible))
+    found = np.asarray(nearest.find_nearest(*(np.float32(of) for of in (queries, candidates)), eligible))
     unit = candidates / np.linalg.norm(candidates, axis=1, keepdims=True)
     best = np.max(queries @ unit[eligible].T, axis=1)
     assert found.shape == (300,)

@@ -8,7 +8,6 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, NamedTuple
 
-import jax
 import jax.numpy as jnp
 
 if TYPE_CHECKING:
@@ -83,15 +82,6 @@ def content_loss(
     Source: Gatys et al. 2016, eq. 1.
     """
     return norm.distance(features - target, form(target.size))
-
-
-def gram_matrix(features: Float[Array, "h w c"]) -> Float[Array, "c c"]:
-    """Uncentred second moments of a feature map, summed over positions (Gatys 2016, eq. 3).
-
-    A sum, not a mean, so that the Gram matrices of an image's tiles add up to the image's own.
-    """
-    flat = features.reshape(-1, features.shape[-1])
-    return jnp.matmul(flat.T, flat, precision=jax.lax.Precision.HIGHEST)
 
 
 def gram_gatys(channels: int, positions: int, degree: int) -> float:
