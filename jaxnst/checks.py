@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Hashable
 from typing import TYPE_CHECKING, Any
 
 from jaxnst.color import COLOR_TRANSFERS
@@ -17,6 +18,7 @@ OPTIMIZERS = ("lbfgs", "adam", "adagrad", "sgd")
 COLORS = ("style", "luminance", *COLOR_TRANSFERS)
 PARAMETRISATIONS = ("pixels", "fourier")
 FLOAT32_MAX = 3.4e38
+DEFAULT_STEPS = 60
 
 
 def check(config: Config) -> None:
@@ -40,14 +42,24 @@ def check(config: Config) -> None:
 def _check_type(name: str, value: Any, default: Any) -> None:
     if isinstance(default, tuple):
         default = default[0] if default else {"style_weights": 1.0, "scale_steps": 1}.get(name, "")
-    if name == "statistic" and callable(value) and callable(getattr(value, "distance", None)):
+    if name == "statistic" and not isinstance(value, str):
+        _check_statistic(value)
         return
     wanted = type(default)
     allowed = (int, float) if wanted is float else wanted
     if not isinstance(value, allowed) or (isinstance(value, bool) and wanted is not bool):
-        raise InputError(f"{name}: {value!r} is not of the type {wanted.__name__}.")
+        raise InputError(f"{name}: {repr(value)[:60]} is not of the type {wanted.__name__}.")
     if isinstance(value, float) and not abs(value) <= FLOAT32_MAX:
         raise InputError(f"{name}: {value!r} is not a finite number in float32.")
+
+
+def _check_statistic(value: Any) -> None:
+    usable = callable(value) and callable(getattr(value, "distance", None))
+    if not usable or isinstance(value, type) or not isinstance(value, Hashable):
+        raise InputError(
+            f"statistic: {repr(value)[:60]} will not do; give a name, or a hashable object with "
+            "__call__(features, guide) and distance(found, target)."
+        )
 
 
 def _check_names(config: Config) -> None:
@@ -140,6 +152,10 @@ def _check_scales(config: Config) -> None:
         )
     if min(config.scale_steps, default=1) < 1:
         raise InputError(f"scale_steps: {min(config.scale_steps)} is too small; the least is 1.")
+    if config.scale_steps and config.steps not in (DEFAULT_STEPS, sum(config.scale_steps)):
+        raise InputError(
+            f"steps: {config.steps}, but scale_steps add up to {sum(config.scale_steps)}; give one."
+        )
     if config.steps < scales and not config.scale_steps:
         raise InputError(f"steps: {config.steps} steps cannot be shared by {scales} scales.")
 
@@ -173,3 +189,7 @@ def _check_contradictions(config: Config) -> None:
         raise InputError("decorrelate: with color luminance the picture has no colours to move.")
     if config.line_search != "none" and config.random_shift < 1:
         raise InputError("line_search: with random_shift every step sees another picture; use none.")
+    if config.line_search != "none" and config.style_balance:
+        raise InputError("line_search: with style_balance every step has another objective; use none.")
+    if config.range_weight and config.clamp:
+        raise InputError("range_weight: with clamp nothing is ever out of range; set clamp to False.")

@@ -12,13 +12,13 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from jaxnst.core.transforms import LUMA
 from jaxnst.errors import choose
 
 if TYPE_CHECKING:
     from jaxtyping import Float
 
-LUMA = np.array([0.299, 0.587, 0.114])
-"""What red, green and blue give to Y of YIQ."""
+_LUMA = np.array(LUMA)
 
 LEAST_VARIANCE = 1e-10
 """A smaller variance counts as this one, so that flat and gray pictures have a covariance to invert.
@@ -36,7 +36,7 @@ def luminance(image: Float[np.ndarray, "h w 3"]) -> Float[np.ndarray, "h w"]:
     Returns:
       Float32 `[H, W]` in [0, 1]. In gray pixels it is the pixels' own value, to the last bit.
     """
-    return (image @ LUMA).astype(np.float32)
+    return (image @ _LUMA).astype(np.float32)
 
 
 def to_gray(image: Float[np.ndarray, "h w 3"]) -> Float[np.ndarray, "h w 3"]:

@@ -18,7 +18,7 @@ from typing import Annotated, Any
 
 from tyro.conf import Positional, arg
 
-from jaxnst import metrics, recipes, saving
+from jaxnst import images, metrics, recipes, saving
 from jaxnst import weights as weight_files
 from jaxnst.config import Config
 from jaxnst.errors import InputError, choose
@@ -28,6 +28,10 @@ from jaxnst.stylize import Result
 
 INTERRUPTED = 130
 """The exit status of a run that Ctrl-C ended, also when it saved what it had."""
+
+
+STATUS = {"finished": 0, "interrupted": INTERRUPTED}
+"""Exit statuses by `Result.ended`; 1 for the others."""
 
 
 @dataclass(frozen=True)
@@ -65,36 +69,38 @@ def make(run: Callable[..., Result], output: Output, config: Config, saved: dict
     with _ready(output):
         writer = _snapshot_writer(output, config) if output.snapshots else None
         result = run(config=config, progress=not output.quiet, callback=writer)
-    # What is made gets saved, however often Ctrl-C is pressed now.
-    previous = signal.signal(signal.SIGINT, signal.SIG_IGN)
-    try:
+    with _undisturbed():
         _save(output, result.array, result.metadata)
         if output.history is not None:
             _write_history(output.history, result)
-    finally:
-        signal.signal(signal.SIGINT, previous)
-    steps = len(result.history["total"])
-    if not output.quiet:
-        height, width, _ = result.array.shape
-        print(f"{output.out}: {width}x{height}, {steps} steps, {result.seconds:.0f} s", file=sys.stderr)
+    height, width, _ = result.array.shape
+    _tell(output, f"{width}x{height}, {len(result.history['total'])} steps, {result.seconds:.0f} s")
     if saved.get("config", {}).get("weights") == config.weights:
         _compare_weights(saved, result)
-    return {"finished": 0, "interrupted": INTERRUPTED}.get(result.ended, 1)
+    return STATUS.get(result.ended, 1)
 
 
 def interpolate(content: str, styles: tuple[str, ...], count: int, output: Output, config: Config) -> int:
-    """Write a strip of pictures from one style to another; Ctrl-C keeps those that are done."""
+    """Write a strip of pictures from one style to another; what ends it early costs only what is not done."""
     if output.history is not None or output.snapshots:
         raise InputError("history and snapshots: a strip has several runs; leave them out.")
-    done = []
+    done: list[Result] = []
+    ended = "finished"
     with _ready(output):
-        for result in recipes.interpolate(content, styles, count, config=config, progress=not output.quiet):
-            done.append(result)
-            if result.ended != "finished":
-                break
-    metadata = done[0].metadata | {"pictures": len(done)}
-    _save(output, recipes.strip([result.array for result in done]), metadata)
-    return {"finished": 0, "interrupted": INTERRUPTED}.get(done[-1].ended, 1)
+        try:
+            runs = recipes.interpolate(content, styles, count, config=config, progress=not output.quiet)
+            for result in runs:
+                ended = result.ended
+                if ended != "finished":
+                    break
+                done.append(result)
+        finally:
+            if done:
+                metadata = done[0].metadata | {"config": config.to_dict(), "pictures": len(done)}
+                with _undisturbed():
+                    _save(output, recipes.strip([result.array for result in done]), metadata)
+                _tell(output, f"{len(done)} of {count} pictures")
+    return STATUS.get(ended, 1)
 
 
 @contextmanager
@@ -110,6 +116,21 @@ def _ready(output: Output) -> Iterator[None]:
     _cache_compiled_programs()
     yield
     logging.getLogger("jaxnst").info("compile time: %.1f s", sum(compiling))
+
+
+@contextmanager
+def _undisturbed() -> Iterator[None]:
+    """Keep Ctrl-C away: what is made gets saved, however often it is pressed now."""
+    previous = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, previous)
+
+
+def _tell(output: Output, what: str) -> None:
+    if not output.quiet:
+        print(f"{output.out}: {what}", file=sys.stderr)
 
 
 def _save(output: Output, array: Any, metadata: dict[str, Any]) -> None:
@@ -187,8 +208,9 @@ def _cache_compiled_programs() -> None:
 def evaluate(
     image: Annotated[tuple[str, ...], Positional, arg(metavar="IMAGE [IMAGE ...]")],
     /,
-    content: Annotated[str, arg(metavar="FILE")],
-    style: Annotated[tuple[str, ...], arg(metavar="FILE")],
+    content: Annotated[str | None, arg(metavar="FILE")] = None,
+    style: Annotated[tuple[str, ...], arg(metavar="FILE")] = (),
+    size: int = metrics.SIZE,
     out: Annotated[str | None, arg(metavar="FILE.json")] = None,
 ) -> int:
     """Say how near pictures are to a photo and a painting, by a yardstick that no setting changes.
@@ -197,13 +219,15 @@ def evaluate(
       image: pictures to judge, side by side.
       content: the photo.
       style: one painting or several; each is compared with.
+      size: longer side at which everything is compared, in pixels.
       out: also write the numbers to this JSON file.
     """
     if out is not None:
         saving.check_file(out, "out")
+    names, arrays = _distinct(image), [images.read_image(each, "image") for each in image]
     _cache_compiled_programs()
-    found = [metrics.measure(each, content, style) for each in image]
-    print(metrics.table(dict(zip(_distinct(image), found, strict=True))))
+    found = [metrics.measure(array, content, list(style) or None, size) for array in arrays]
+    print(metrics.table(dict(zip(names, found, strict=True))))
     if out is not None:
         saving.write_whole(out, json.dumps(dict(zip(image, found, strict=True)), indent=2).encode())
     return 0
@@ -211,6 +235,8 @@ def evaluate(
 
 def _distinct(paths: tuple[str, ...]) -> list[str]:
     """File names, or whole paths where names are equal."""
+    if len(set(paths)) < len(paths):
+        raise InputError("image: a picture is named twice; name each once.")
     names = [Path(path).name for path in paths]
     return names if len(set(names)) == len(names) else list(paths)
 

@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from jaxnst.checks import check
+from jaxnst.checks import DEFAULT_STEPS, check
 from jaxnst.errors import choose
 
 if TYPE_CHECKING:
@@ -33,14 +33,14 @@ class Config:
     """Longer side of the finished picture in pixels."""
     style_scale: float = 1.0
     """Longer side of the style pictures, as a part of the picture's at each scale."""
-    steps: int = 60
+    steps: int = DEFAULT_STEPS
     """Steps of the optimiser in all, shared evenly by the scales."""
     start_size: int = 0
     """Longer side at the first scale, coarse to fine; 0: there is one scale, `size`."""
     scale_factor: float = 2.0
     """From each scale to the next; the last step, to `size`, is about as large."""
     scale_steps: tuple[int, ...] = ()
-    """Steps at each scale; their sum takes the place of `steps`. None: equal shares."""
+    """Steps at each scale; their sum takes the place of `steps`. Empty: equal shares."""
     seed: int = 0
     """Of the noise in the start and of the random shift."""
     start: str = "content"
@@ -109,7 +109,7 @@ class Config:
     histogram_layers: tuple[str, ...] = ("relu1_1", "relu4_1")
     """Layers whose histograms are compared with the style pictures'."""
     range_weight: float = 0.0
-    """Factor of the penalty on values outside [0, 1]."""
+    """Factor of the penalty on values outside [0, 1], in place of `clamp`."""
 
     optimizer: str = "lbfgs"
     """lbfgs, adam, adagrad or sgd."""
@@ -120,7 +120,8 @@ class Config:
     line_search: str = "none"
     """For lbfgs: none, backtracking or zoom."""
     max_step: float = 0.03
-    """For lbfgs: largest root mean square of the picture's change in one step; 0: no limit."""
+    """For lbfgs: largest root mean square of one step, in pixel values or what `parametrisation` has for
+    them; 0: no limit."""
     clamp: bool = True
     """Put the picture back into [0, 1] after each step; otherwise it is only when finished."""
     random_shift: float = 1.0

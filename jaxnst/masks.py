@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import os
 import warnings
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from PIL import Image
 
 from jaxnst import images
 from jaxnst.color import luminance
@@ -22,14 +24,14 @@ LEAST_SHARE = 1e-3
 
 
 def read_masks(
-    masks: Sequence[Picture], pictures: Sequence[np.ndarray], argument: str
+    masks: Sequence[Picture], shapes: Sequence[tuple[int, int]], argument: str
 ) -> list[Float[np.ndarray, "h w"]]:
     """Read one mask for each picture.
 
     Args:
       masks: paths, PIL images or arrays (`[H, W]`, bool, uint8 or float in [0, 1]); colours count by their
-        luminance, edges may be soft.
-      pictures: `[H, W, 3]`, what each mask lies over.
+        luminance, what is transparent counts as black, edges may be soft.
+      shapes: height and width of the picture that each mask lies over.
       argument: the name of the argument in messages.
 
     Returns:
@@ -39,22 +41,27 @@ def read_masks(
       InputError: not a picture, or nothing in it is marked.
     """
     found = []
-    for index, (mask, picture) in enumerate(zip(masks, pictures, strict=True), start=1):
+    for index, (mask, shape) in enumerate(zip(masks, shapes, strict=True), start=1):
         name = f"{argument} {index}"
-        array = luminance(images.read_image(_as_numbers(mask), name))
-        if array.shape != picture.shape[:2]:
-            given, wanted = (f"{of.shape[1]}x{of.shape[0]}" for of in (array, picture))
+        array = luminance(images.read_image(_over_black(mask, name), name))
+        if array.shape != tuple(shape):
+            given, wanted = (f"{width}x{height}" for height, width in (array.shape, shape))
             warnings.warn(f"{name}: {given} pixels, resized to its picture's {wanted}", stacklevel=2)
-            array = resize(array, (picture.shape[0], picture.shape[1]))
+            array = resize(array, (shape[0], shape[1]))
         if not array.any():
             raise InputError(f"{name}: the region is empty; mark it with white.")
+        if array.max() < 0.1:
+            warnings.warn(f"{name}: its brightest value is {array.max():.2g}; white is 1", stacklevel=2)
         found.append(array)
     return found
 
 
 def resize(mask: Float[np.ndarray, "h w"], size: tuple[int, int]) -> Float[np.ndarray, "h2 w2"]:
-    """`jaxnst.images.resize` for a mask."""
-    return images.resize(mask[..., None], size)[..., 0]
+    """Resample a mask; unlike `jaxnst.images.resize` without ringing: what is outside stays outside."""
+    if mask.shape == tuple(size):
+        return mask
+    resized = Image.fromarray(mask).resize((size[1], size[0]), Image.Resampling.BILINEAR)
+    return np.asarray(resized).clip(0, 1)
 
 
 def coverage(masks: Sequence[Float[np.ndarray, "h w"]]) -> Float[np.ndarray, "h w"]:
@@ -81,8 +88,12 @@ def check_regions(guides: Mapping[str, Any], name: str, size: tuple[int, int]) -
             )
 
 
-def _as_numbers(mask: Any) -> Any:
-    """Truth values as 0 and 1: images are never made of them, masks often."""
-    if not hasattr(mask, "dtype"):
-        return mask
-    return np.asarray(mask, np.float32) if str(mask.dtype).endswith("bool") else mask
+def _over_black(mask: Any, name: str) -> Any:
+    """The mask with transparent parts in black; truth values as 0 and 1, which images are never made of."""
+    if isinstance(mask, str | os.PathLike):
+        mask = images.open_image(mask, name)
+    if isinstance(mask, Image.Image) and mask.has_transparency_data:
+        return Image.alpha_composite(Image.new("RGBA", mask.size, "black"), mask.convert("RGBA"))
+    if str(getattr(mask, "dtype", "")).endswith("bool"):
+        return np.asarray(mask, np.float32)
+    return mask

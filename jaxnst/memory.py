@@ -71,7 +71,7 @@ def check_large_enough(config: Config, height: int, width: int, argument: str) -
     Raises:
       InputError: with the size, and the least that would work.
     """
-    deepest = max(to_objective(config).layers, key=vgg.LAYERS.index)
+    deepest = max(to_objective(config).layers, key=vgg.LAYERS.index, default=vgg.LAYERS[0])
     least = vgg.stride(deepest)
     if min(height, width) < least:
         raise InputError(

@@ -1,7 +1,8 @@
 """How good a finished picture is: measures of it that no setting of a run can change.
 
-The network is always VGG19 with the shipped weights, max pooling and zeros around it, at the picture's own
-size; so pictures of different settings, presets and programs can be compared. Knows nothing of Config.
+The network is always VGG19 with the shipped weights, max pooling and zeros around it, and every picture is
+brought to one size; so pictures of different settings, sizes and programs can be compared. Knows nothing of
+Config.
 """
 
 from __future__ import annotations
@@ -38,6 +39,9 @@ LAYERS = tuple(sorted({*CONTENT_LAYERS, *STYLE_LAYERS, *SLICED_WASSERSTEIN_LAYER
 
 LEAST_SIDE = max(11, *map(vgg.stride, LAYERS))
 """Pixels that the deepest layer and SSIM's window, 11 pixels wide, need on each side."""
+
+SIZE = 256
+"""Longer side at which pictures are compared, in pixels, unless another is asked for."""
 
 SEED = 0
 """Of the directions of `sliced_wasserstein`, the same for every picture."""
@@ -111,15 +115,20 @@ def kind(key: str) -> str:
 
 
 def measure(
-    image: Picture, content: Picture | None, style: Picture | Sequence[Picture] | None
+    image: Picture,
+    content: Picture | None,
+    style: Picture | Sequence[Picture] | None,
+    size: int = SIZE,
 ) -> dict[str, float]:
     """Measure how near a finished picture is to the photo and to the painting, and in what.
 
     Args:
-      image: a path, a `PIL.Image` or an array, at its own size, at least `LEAST_SIDE` pixels on each side.
+      image: a path, a `PIL.Image` or an array.
       content: the photo, resized to exactly the size of `image`. None: it is not compared with a photo.
       style: the painting, resized so that its longer side is that of `image`, or a list or tuple of several.
         None: it is not compared with a painting.
+      size: longer side that `image` is resized to, in pixels; only numbers of one size compare. Both sides
+        must then have `LEAST_SIDE` pixels.
 
     Returns:
       In this order, with what `METRICS` says of them:
@@ -142,7 +151,10 @@ def measure(
         raise InputError("content and style are both missing; give at least one picture.")
     if style is not None and not styles:
         raise InputError("style: no picture is given; give at least one, or None to leave it out.")
+    if size < LEAST_SIDE:
+        raise InputError(f"size: {size} is too small to measure; the least is {LEAST_SIDE}.")
     array = images.read_image(image, "image")
+    array = images.resize(array, images.fit_size((array.shape[0], array.shape[1]), size))
     _check_large_enough(array, "image")
     photo = None if content is None else images.resize(images.read_image(content, "content"), array.shape[:2])
     paintings = [_read_style(picture, array.shape[:2]) for picture in styles]
@@ -211,9 +223,8 @@ def _read_style(picture: Picture, size: tuple[int, int]) -> Float[np.ndarray, "h
 def _check_large_enough(array: Float[np.ndarray, "h w 3"], argument: str) -> None:
     height, width = array.shape[:2]
     if min(height, width) < LEAST_SIDE:
-        resized = "" if argument == "image" else ", resized to the picture's longer side,"
         raise InputError(
-            f"{argument}: {width}x{height} pixels{resized} are too few to measure; "
+            f"{argument}: {width}x{height} pixels, as it is compared, are too few to measure; "
             f"at least {LEAST_SIDE} are needed on each side."
         )
 

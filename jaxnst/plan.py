@@ -17,7 +17,7 @@ import numpy as np
 
 from jaxnst import color, images, masks
 from jaxnst.config import Config
-from jaxnst.core import guides, objective, transforms
+from jaxnst.core import guides, objective, terms, transforms, vgg
 from jaxnst.errors import InputError, choose
 from jaxnst.memory import check_fits, check_large_enough
 from jaxnst.translate import to_loss_weights, to_objective
@@ -56,8 +56,8 @@ class Plan:
 
     Attributes:
       config: the settings; without the layers of a content or style that is left out.
-      photo: the content picture as it was given, float32 [H, W, 3] in [0, 1].
-      content, styles: what is compared, at their own sizes; other than given where `color` changes them.
+      content: as it was given, at its own size, float32 [H, W, 3] in [0, 1].
+      styles: with the colours in which they are compared, at their own sizes.
       content_masks, style_masks: one for each style, or none, float32 [H, W] in [0, 1].
       start: the first picture, where it is a file.
       sizes: height and width of the picture at each scale, coarse to fine.
@@ -66,7 +66,6 @@ class Plan:
     """
 
     config: Config
-    photo: np.ndarray | None
     content: np.ndarray | None
     styles: list[np.ndarray]
     content_masks: list[np.ndarray]
@@ -78,121 +77,153 @@ class Plan:
     loss_weights: objective.LossWeights
 
 
-def prepare(pictures: Pictures, config: Config) -> Plan:
+def prepare(pictures: Pictures, config: Config, size: tuple[int, int] | None = None) -> Plan:
     """Read the pictures and the weights, and refuse what cannot work before anything large is compiled.
 
     Args:
       pictures: what the user gave.
       config: checked settings.
+      size: height and width of the picture in question, where it exists already; otherwise it gets the shape
+        of the content (or of the first style picture), at the sizes in `config`.
 
     Raises:
       InputError: a picture, the weights or a size that cannot be used.
     """
     config = _without_the_absent(config, pictures)
-    photo = None if pictures.content is None else images.read_image(pictures.content, "content")
+    content = None if pictures.content is None else images.read_image(pictures.content, "content")
     styles = [images.read_image(picture, "style") for picture in pictures.styles]
-    shape = (styles[0] if photo is None else photo).shape[:2]
-    content_masks, style_masks = _read_masks(pictures, shape, styles)
+    first = styles[0] if content is None else content
+    shape = size or (first.shape[0], first.shape[1])
+    content_masks = _read_masks("content_masks", pictures.content_masks, [shape] * len(styles))
+    style_masks = _read_masks("style_masks", pictures.style_masks, [style.shape[:2] for style in styles])
+    if content is None and size is None and content_masks and masks.coverage(content_masks).min() < 0.99:
+        raise InputError("content_masks: without a content picture the masks must cover everything.")
     start = None if config.start in STARTS else _read_start(config.start)
     loss_weights = to_loss_weights(config, len(styles))
-    sizes = [images.fit_size(shape, side) for side in config.sides]
-    check_large_enough(config, *sizes[0], argument="style" if photo is None else "content")
+    sizes = [size] if size else [images.fit_size(shape, side) for side in config.sides]
+    check_large_enough(config, *sizes[0], argument="style" if content is None else "content")
     for array in styles:
         check_large_enough(config, *_style_size(config, array, sizes[0]), argument="style")
     largest = [sizes[-1], *(_style_size(config, array, sizes[-1]) for array in styles)]
     check_fits(config, *max(largest, key=math.prod))
-    content, styles = _in_color(config, photo, styles)
     weights = load_weights(config.weights)
     plan = Plan(
-        config,
-        photo,
-        content,
-        styles,
-        content_masks,
-        style_masks,
-        start,
-        sizes,
-        weights,
-        jax.device_put(weights.params),
-        loss_weights,
+        config=config,
+        content=content,
+        styles=_in_color(config.color, content, styles, content_masks, style_masks),
+        content_masks=content_masks,
+        style_masks=style_masks,
+        start=start,
+        sizes=sizes,
+        weights=weights,
+        params=jax.device_put(weights.params),
+        loss_weights=loss_weights,
     )
-    _check_regions(plan)
+    for one in sizes:
+        _check_regions(plan, one)
+        _check_statistics(plan, one)
     return plan
 
 
+_NEEDS: tuple[tuple[str, str, Callable[[Config], bool]], ...] = (
+    ("content", "start", lambda config: config.start in ("content", "blend")),
+    ("content", "color", lambda config: config.color != "style"),
+    ("content", "laplacian_weight", lambda config: config.laplacian_weight > 0),
+    ("style", "start", lambda config: config.start == "style"),
+    ("style", "color", lambda config: config.color != "style"),
+    ("style", "histogram_weight", lambda config: config.histogram_weight > 0),
+)
+"""Which picture a setting needs, and when it does."""
+
+
 def _without_the_absent(config: Config, pictures: Pictures) -> Config:
-    """The settings without the layers of what is not there; what needs it is refused."""
-    if pictures.content is None:
-        if not pictures.styles:
-            raise InputError("content and style are both missing; give at least one picture.")
-        if config.start in ("content", "blend"):
-            raise InputError(
-                f"start: {config.start!r} needs a content picture; use noise, black, white or style."
-            )
-        if config.color != "style":
-            raise InputError(f"color: {config.color!r} needs a content picture, whose colours are kept.")
-        if config.laplacian_weight:
-            raise InputError("laplacian_weight: it needs a content picture, whose edges are kept.")
-        config = config.replace(content_layers=(), content_layer_weights=(1.0,))
-    if not pictures.styles:
-        if config.start == "style":
-            raise InputError(
-                "start: 'style' needs a style picture; use content, noise, black, white or blend."
-            )
-        if config.histogram_weight:
-            raise InputError("histogram_weight: it needs a style picture.")
-        config = config.replace(
-            style_layers=(), style_layer_weights=(1.0,), statistic=("gram",), style_weights=()
-        )
+    """The settings without the layers of a picture that is not there; what needs it is refused."""
+    given = {"content": pictures.content is not None, "style": bool(pictures.styles)}
+    if not any(given.values()):
+        raise InputError("content and style are both missing; give at least one picture.")
+    for picture, name, used in _NEEDS:
+        if used(config) and not given[picture]:
+            raise InputError(f"{name}: {getattr(config, name)!r} needs a {picture} picture; none is given.")
     if config.style_balance and len(pictures.styles) < 2:
         raise InputError("style_balance: it needs at least two style pictures to balance.")
-    lost = config.content_weight if pictures.content is None else config.style_weight
-    if (pictures.content is None or not pictures.styles) and not any(
-        (config.content_weight + config.style_weight - lost, config.tv_weight, config.range_weight)
-    ):
-        raise InputError("content_weight or style_weight: the picture that is given has the weight 0.")
+    of_content = (config.content_layers and config.content_weight) or config.laplacian_weight
+    of_style = (config.style_layers and config.style_weight) or config.histogram_weight
+    if given["style"] and not of_style and not (given["content"] and config.style_layers):
+        raise InputError(
+            "style_layers, style_weight: the style counts for nothing; name layers, give a weight."
+        )
+    if not given["style"] and not of_content:
+        raise InputError(
+            "content_layers, content_weight: the picture counts for nothing; name layers and a weight."
+        )
+    if not given["content"]:
+        config = config.replace(content_layers=(), content_layer_weights=(1.0,))
+    if not given["style"]:
+        of_layers = {"style_layer_weights": (1.0,), "statistic": ("gram",), "style_weights": ()}
+        config = config.replace(style_layers=(), **of_layers)
     return config
 
 
-def _read_masks(
-    pictures: Pictures, shape: tuple[int, ...], styles: list[np.ndarray]
-) -> tuple[list[np.ndarray], list[np.ndarray]]:
-    for argument in ("content_masks", "style_masks"):
-        count = len(getattr(pictures, argument))
-        if count not in (0, len(styles)):
-            raise InputError(
-                f"{argument}: {count} masks for {len(styles)} style pictures; give one for each, or none."
-            )
-    over = [np.empty((*shape, 0))] * len(pictures.content_masks)
-    content_masks = masks.read_masks(pictures.content_masks, over, "content_masks")
-    if content_masks and pictures.content is None and masks.coverage(content_masks).min() < 1:
-        raise InputError("content_masks: without a content picture the masks must cover everything.")
-    return content_masks, masks.read_masks(
-        pictures.style_masks, styles[: len(pictures.style_masks)], "style_masks"
-    )
+def _read_masks(argument: str, given: Sequence[Picture], shapes: Sequence[Any]) -> list[np.ndarray]:
+    if len(given) not in (0, len(shapes)):
+        raise InputError(
+            f"{argument}: {len(given)} masks for {len(shapes)} style pictures; give one for each, or none."
+        )
+    return masks.read_masks(given, shapes[: len(given)], argument)
 
 
 def _in_color(
-    config: Config, photo: np.ndarray | None, styles: list[np.ndarray]
-) -> tuple[np.ndarray | None, list[np.ndarray]]:
-    """Content and styles with the colours in which they are compared."""
-    if photo is None or config.color == "style":
-        return photo, styles
-    if config.color == "luminance":
-        return color.to_gray(photo), [color.match_luminance(style, photo) for style in styles]
-    return photo, [color.COLOR_TRANSFERS[config.color](style, photo) for style in styles]
+    kind: str,
+    content: np.ndarray | None,
+    styles: list[np.ndarray],
+    content_masks: list[np.ndarray],
+    style_masks: list[np.ndarray],
+) -> list[np.ndarray]:
+    """The styles with the content's colours, each with those of its region; see `color`."""
+    if content is None or kind == "style":
+        return styles
+    transfer = color.match_luminance if kind == "luminance" else color.COLOR_TRANSFERS[kind]
+    found = []
+    for index, style in enumerate(styles):
+        of_content, of_style = np.ones(content.shape[:2], bool), np.ones(style.shape[:2], bool)
+        if content_masks:
+            of_content = masks.resize(content_masks[index], (content.shape[0], content.shape[1])) > 0.5
+        if style_masks:
+            of_style = style_masks[index] > 0.5
+        matched = style.copy()
+        # Pictures one pixel high: none of the transfers looks at where a pixel stands.
+        matched[of_style] = transfer(style[of_style][None], content[of_content][None])[0]
+        found.append(matched)
+    return found
 
 
-def _check_regions(plan: Plan) -> None:
-    of, config = to_objective(plan.config), plan.config
-    for size in plan.sizes:
-        for index, mask in enumerate(plan.content_masks, start=1):
-            found = _guides(masks.resize(mask, size), of.layers, of.guidance)
-            masks.check_regions(found, f"content_masks {index}", size)
-        for index, mask in enumerate(plan.style_masks, start=1):
-            of_style = _style_size(config, mask, size)
-            found = _guides(masks.resize(mask, of_style), of.layers, of.guidance)
-            masks.check_regions(found, f"style_masks {index}", of_style)
+def _check_regions(plan: Plan, size: tuple[int, int]) -> None:
+    """Refuse a region of which nothing is left at some layer."""
+    of = to_objective(plan.config)
+    of_styles = [_style_size(plan.config, mask, size) for mask in plan.style_masks]
+    for argument, several, sizes in (
+        ("content_masks", plan.content_masks, [size] * len(plan.content_masks)),
+        ("style_masks", plan.style_masks, of_styles),
+    ):
+        for index, (mask, one) in enumerate(zip(several, sizes, strict=True), start=1):
+            found = _guides(masks.resize(mask, one), of.style_layers, of.guidance)
+            masks.check_regions(found, f"{argument} {index}", one)
+
+
+def _check_statistics(plan: Plan, size: tuple[int, int]) -> None:
+    """Refuse a statistic that cannot be had of so small a layer; shapes are enough to know."""
+    of_styles = [term for term in to_objective(plan.config).terms if isinstance(term, terms.Style)]
+    pairs = [pair for term in of_styles for pair in zip(term.layers, term.statistics, strict=True)]
+    for height, width in {size, *(_style_size(plan.config, style, size) for style in plan.styles)}:
+        for layer, statistic in pairs:
+            shape = (height // vgg.stride(layer), width // vgg.stride(layer))
+            features = jax.ShapeDtypeStruct((*shape, vgg.channels(layer)), jnp.float32)
+            try:
+                jax.eval_shape(statistic, features, jax.ShapeDtypeStruct(shape, jnp.float32))
+            except ValueError as error:
+                raise InputError(
+                    f"statistic: at {layer} of {width}x{height} pixels: {error}; use another layer or size."
+                ) from error
 
 
 def _read_start(start: str) -> np.ndarray:
@@ -208,30 +239,23 @@ def _style_size(config: Config, style: np.ndarray, size: tuple[int, int]) -> tup
 
 
 def targets_at(plan: Plan, size: tuple[int, int]) -> objective.Targets:
-    """What a picture of this height and width is compared with.
-
-    Raises:
-      InputError: a statistic cannot be computed at this size.
-    """
+    """What a picture of this height and width is compared with."""
     styles = [images.resize(style, _style_size(plan.config, style, size)) for style in plan.styles]
-    try:
-        return _targets(
-            to_objective(plan.config),
-            plan.params,
-            None if plan.content is None else images.resize(plan.content, size),
-            styles,
-            [masks.resize(mask, size) for mask in plan.content_masks],
-            [masks.resize(mask, _style_size(plan.config, mask, size)) for mask in plan.style_masks],
-        )
-    except ValueError as error:  # a statistic that cannot be had of so small a layer
-        raise InputError(f"statistic: {error}; use shallower layers or a larger size.") from error
+    return _targets(
+        to_objective(plan.config),
+        plan.params,
+        None if plan.content is None else images.resize(plan.content, size),
+        styles,
+        [masks.resize(mask, size) for mask in plan.content_masks],
+        [masks.resize(mask, _style_size(plan.config, mask, size)) for mask in plan.style_masks],
+    )
 
 
 def render_at(plan: Plan, size: tuple[int, int]) -> tuple[Callable[[Array], Array], ...]:
     """What belongs to the picture beside what the optimiser moves: the photo, or its colours."""
-    if plan.photo is None:
+    if plan.content is None:
         return ()
-    photo = images.resize(plan.photo, size)
+    photo = images.resize(plan.content, size)
     keep_chroma = (transforms.KeepChroma(jnp.asarray(color.chroma(photo))),)
     share = masks.coverage([masks.resize(mask, size) for mask in plan.content_masks] or [np.ones(size)])
     keep_photo = (transforms.KeepPhoto(jnp.asarray(photo), jnp.asarray(share, jnp.float32)),)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+import dataclasses
+from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -24,8 +25,8 @@ def reconstruct(
     picture: Picture,
     layer: str | Sequence[str] | None = None,
     *,
+    preset: str | None = None,
     config: Config | None = None,
-    progress: bool = True,
     **settings: Any,
 ) -> Result:
     """Make a picture from what a layer keeps of another, or a texture from the statistics of its style.
@@ -34,9 +35,10 @@ def reconstruct(
       picture: a path, a `PIL.Image` or an array.
       layer: one or several of `jaxnst.LAYERS`: the content is reconstructed from their features. None: the
         style is, from the statistics of `style_layers`.
-      config: a whole `Config`; default: `Config()`, from noise and without total variation.
-      progress: show a progress bar on standard error.
-      **settings: fields of `Config` by name, or `callback`, `snapshots`, ... of `stylize`.
+      preset: name of a published system.
+      config: a whole `Config` instead; without either, the defaults without total variation.
+      **settings: fields of `Config` by name, or arguments of `stylize`. A start that is the picture itself
+        (content, style, blend) gives way to noise.
 
     Returns:
       A `Result`.
@@ -46,12 +48,27 @@ def reconstruct(
 
     Source: Gatys et al. 2016, figure 1 and section 2; textures: Gatys, Ecker and Bethge 2015.
     """
-    config = config or Config(**RECONSTRUCTION)
-    if layer is None:
-        return stylize(None, picture, config=config, progress=progress, **settings)
-    layers = (layer,) if isinstance(layer, str) else tuple(layer)
-    of_content = {"content_layers": layers, "content_layer_weights": (1.0,)}
-    return stylize(picture, None, config=config, progress=progress, **of_content | settings)
+    if preset is None and config is None:
+        config = Config(**RECONSTRUCTION)
+    of_config, others = _split(settings)
+    chosen = resolve_config(preset, config, of_config)
+    if chosen.start in ("content", "style", "blend"):
+        chosen = chosen.replace(start="noise")
+    if layer is None and (chosen.style_layers or not chosen.content_layers):
+        return stylize(None, picture, config=chosen, **others)
+    if layer is not None:
+        if "content_layers" in settings:
+            raise InputError("content_layers: layer says which; give one of the two.")
+        layers = (layer,) if isinstance(layer, str) else tuple(layer)
+        chosen = chosen.replace(content_layers=layers, content_layer_weights=(1.0,))
+    return stylize(picture, None, config=chosen, **others)
+
+
+def _split(settings: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Fields of Config, and arguments of `stylize` (which has the masks, too)."""
+    own = {field.name for field in dataclasses.fields(Config)} - {"content_masks", "style_masks"}
+    of_config = {name: value for name, value in settings.items() if name in own}
+    return of_config, {name: value for name, value in settings.items() if name not in own}
 
 
 def interpolate(
@@ -73,24 +90,24 @@ def interpolate(
       config: a whole `Config` instead.
       **settings: fields of `Config` by name, or arguments of `stylize`.
 
-    Yields:
-      `count` results, each as soon as it is done; all share one compiled program. See `strip`.
+    Returns:
+      An iterator over `count` results, each made when it is asked for, by one compiled program. See `strip`.
 
     Raises:
       InputError: anything given that cannot work.
     """
-    fields = Config().to_dict()
-    chosen = resolve_config(preset, config, {k: v for k, v in settings.items() if k in fields})
-    others = {k: v for k, v in settings.items() if k not in fields}
+    of_config, others = _split(settings)
+    chosen = resolve_config(preset, config, of_config)
     if not isinstance(styles, list | tuple) or len(styles) != 2:
         raise InputError("styles: give two style pictures to go between.")
     if count < 2:
         raise InputError(f"count: {count} is too small; the least is 2.")
     if chosen.style_weights:
         raise InputError("style_weights: interpolate sets them itself; leave them out.")
-    for share in np.linspace(0, 1, count):
-        weights = (float(1 - share), float(share))
-        yield stylize(content, list(styles), config=chosen, style_weights=weights, **others)
+    return (
+        stylize(content, list(styles), config=chosen, style_weights=(1 - share, share), **others)
+        for share in np.linspace(0, 1, count).tolist()
+    )
 
 
 def strip(arrays: Sequence[Float[np.ndarray, "h w 3"]], gap: int = 4) -> Float[np.ndarray, "h w2 3"]:

@@ -25,7 +25,7 @@ from jaxnst.memory import check_large_enough, estimate_bytes
 from jaxnst.plan import Pictures, prepare, targets_at
 from jaxnst.presets import PRESETS
 from jaxnst.run import DivergedError, Progress, optimise
-from jaxnst.translate import to_objective, to_transforms
+from jaxnst.translate import to_objective
 from jaxnst.weights import load_weights
 
 if TYPE_CHECKING:
@@ -115,8 +115,8 @@ def stylize(
     content: Picture | None,
     style: Picture | Sequence[Picture] | None,
     *,
-    content_masks: Picture | Sequence[Picture] = (),
-    style_masks: Picture | Sequence[Picture] = (),
+    content_masks: Picture | Sequence[Picture] | None = None,
+    style_masks: Picture | Sequence[Picture] | None = None,
     preset: str | None = None,
     config: Config | None = None,
     progress: bool = True,
@@ -130,8 +130,8 @@ def stylize(
       content: a path, a `PIL.Image`, or an array (NumPy, JAX, PyTorch; uint8 or float in [0, 1]; gray, RGB
         or RGBA). None: a texture of the style alone, of the shape of its (first) picture.
       style: the same, or a list or tuple of several. None: the content alone is reconstructed.
-      content_masks: for each style, where it shall go: a picture of the content's size, white there (paths
-        are kept in the config; arrays may be bool, `[H, W]`). What no mask covers keeps the photo.
+      content_masks: for each style, where it shall go: a picture of the content's size, white there (arrays
+        may be bool, `[H, W]`). What no mask covers keeps the photo. Default: those in the config.
       style_masks: for each style, the part of its picture that is the style.
       preset: name of a published system, see `jaxnst.PRESETS`.
       config: a whole `Config` instead.
@@ -184,8 +184,10 @@ def stylize(
             warnings.warn(str(error), stacklevel=2)
     if image is None:
         raise InputError("the loss of the first picture is not a finite number; use smaller weights.")
+    # A run that ended at a coarse scale still has a picture of the size that was asked for.
+    array = images.resize(np.clip(np.asarray(image()), 0, 1), plan.sizes[-1])
     return Result(
-        array=np.clip(np.asarray(image()), 0, 1),
+        array=array,
         history={name: np.array(losses, np.float32) for name, losses in history.items()},
         config=config,
         seconds=time.perf_counter() - began,
@@ -198,17 +200,21 @@ def stylize(
 def _gather(
     content: Picture | None, style: Any, content_masks: Any, style_masks: Any, config: Config
 ) -> tuple[Pictures, Config]:
-    """The pictures and the masks, those in the config unless others are given; paths go into the config."""
-    given: dict[str, Sequence[Picture]] = {}
-    for name, several in (("content_masks", content_masks), ("style_masks", style_masks)):
-        given[name] = images.as_list(several) or getattr(config, name)
-        paths = tuple(os.fspath(mask) for mask in given[name] if isinstance(mask, str | os.PathLike))
-        if len(paths) == len(given[name]):
-            config = config.replace(**{name: paths})
+    """The pictures and the masks, which the config keeps by their paths (arrays by a name that is none)."""
+    found: dict[str, list[Picture]] = {}
+    for name, given in (("content_masks", content_masks), ("style_masks", style_masks)):
+        found[name] = images.as_list(getattr(config, name) if given is None else given)
+        config = config.replace(**{name: tuple(map(_name_of_mask, found[name]))})
     styles = images.as_list(style)
     if style is not None and not styles:
         raise InputError("style: no picture is given; give at least one, or None to reconstruct the content.")
-    return Pictures(content, styles, **given), config
+    return Pictures(content, styles, **found), config
+
+
+def _name_of_mask(mask: Picture) -> str:
+    if isinstance(mask, str | os.PathLike):
+        return os.fspath(mask)
+    return f"<{type(mask).__name__}>"
 
 
 def evaluate(
@@ -217,8 +223,8 @@ def evaluate(
     style: Picture | Sequence[Picture] | None,
     config: Config | None = None,
     *,
-    content_masks: Picture | Sequence[Picture] = (),
-    style_masks: Picture | Sequence[Picture] = (),
+    content_masks: Picture | Sequence[Picture] | None = None,
+    style_masks: Picture | Sequence[Picture] | None = None,
     preset: str | None = None,
     **settings: Any,
 ) -> dict[str, float]:
@@ -243,17 +249,14 @@ def evaluate(
     """
     config = resolve_config(preset, config, settings)
     array = images.read_image(image, "image")
-    config = config.replace(
-        size=max(array.shape[:2]), start_size=0, scale_steps=(), start="black", random_shift=1.0
-    )
-    check_large_enough(config, *array.shape[:2], argument="image")
+    size = (array.shape[0], array.shape[1])
+    config = config.replace(size=max(size), start_size=0, scale_steps=(), start="black", random_shift=1.0)
+    check_large_enough(config, *size, argument="image")
     given, config = _gather(content, style, content_masks, style_masks, config)
-    plan = prepare(given, config)
-    seen = jnp.asarray(array)
-    for transform in to_transforms(plan.config):
-        seen = transform(seen, jax.random.key(0))
-    targets = targets_at(plan, array.shape[:2])
-    found = _evaluate(to_objective(plan.config), plan.params, targets, plan.loss_weights, seen)
+    plan = prepare(given, config, size)
+    found = _evaluate(
+        to_objective(plan.config), plan.params, targets_at(plan, size), plan.loss_weights, jnp.asarray(array)
+    )
     return to_objective(plan.config).floats(found)
 
 
@@ -269,7 +272,7 @@ def features(
       image: a path, a `PIL.Image` or an array.
       layers: names from `jaxnst.LAYERS`.
       weights: caffe, torchvision, or the path of an HDF5 file.
-      pooling: max or average.
+      pooling: max, average or l2.
 
     Returns:
       `{layer: float32 [H_l, W_l, C_l]}`.

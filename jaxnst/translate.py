@@ -66,6 +66,7 @@ def to_objective(config: Config) -> Objective:
         pooling=_to_pooling(config),
         padding=vgg.PADDINGS[config.padding],
         guidance=guides.GUIDANCES[config.guidance],
+        colors=transforms.gray if config.color == "luminance" else transforms.unchanged,
     )
 
 
@@ -77,10 +78,8 @@ def _to_pooling(config: Config) -> Callable[[Array], Array]:
 
 
 def to_transforms(config: Config) -> tuple[Callable[[Array, Array], Array], ...]:
-    """How each step sees the picture."""
-    gray = (transforms.Gray(),) if config.color == "luminance" else ()
-    shift = (transforms.RandomShift(jnp.float32(config.random_shift)),) if config.random_shift < 1 else ()
-    return gray + shift
+    """Where each step looks at the picture."""
+    return (transforms.RandomShift(jnp.float32(config.random_shift)),) if config.random_shift < 1 else ()
 
 
 def to_loss_weights(config: Config, styles: int) -> LossWeights:
@@ -102,6 +101,8 @@ def to_loss_weights(config: Config, styles: int) -> LossWeights:
         )
     by_style = jnp.asarray(given, jnp.float32).reshape(styles, -1 if styles else 1)
     of_layers = jnp.asarray(_spread(config.style_layer_weights, config.style_layers), jnp.float32)
+    if styles and layers and not (by_style * of_layers).any():
+        raise InputError("style_weights and style_layer_weights: together they leave no style any weight.")
     balance = jnp.float32(config.style_balance)
     within: dict[str, Any] = {
         "content": jnp.asarray(_spread(config.content_layer_weights, config.content_layers), jnp.float32),

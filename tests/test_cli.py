@@ -132,7 +132,17 @@ def test_every_control_is_a_flag_and_stays_in_the_saved_settings(photo, painting
             "--padding",
             "reflect",
         ),
-        *("--laplacian-weight", 1, "--tv-norm", "l2", "--range-weight", 1, "--style-balance", 1),
+        *(
+            "--laplacian-weight",
+            1,
+            "--tv-norm",
+            "l2",
+            "--range-weight",
+            1,
+            "--no-clamp",
+            "--style-balance",
+            1,
+        ),
         *("--parametrisation", "fourier", "--decorrelate", "--random-shift", 0.98),
     ]
     assert run("stylize", photo, painting, photo, "--out", out, *controls) == 0
@@ -166,6 +176,12 @@ def test_interpolates_into_a_strip(photo, painting, out):
     assert status == 0
     with Image.open(out) as picture:
         assert picture.size == (3 * 48 + 2 * 4, 48)
+    again = out.with_name("again.png")
+    assert (
+        run("interpolate", photo, painting, photo, "--count", 3, "--out", again, "--quiet", "--config", out)
+        == 0
+    )
+    np.testing.assert_array_equal(np.asarray(Image.open(again)), np.asarray(Image.open(out)))
 
 
 def test_evaluates_pictures_side_by_side(photo, painting, out, capsys):
@@ -173,7 +189,9 @@ def test_evaluates_pictures_side_by_side(photo, painting, out, capsys):
     small = out.with_name("small.png")
     Image.open(photo).resize((64, 64)).save(small)
     Image.open(painting).resize((64, 64)).save(out)
-    assert run("evaluate", out, small, "--content", photo, "--style", painting, "--out", rows) == 0
+    assert (
+        run("evaluate", out, small, "--content", photo, "--style", painting, "--size", 64, "--out", rows) == 0
+    )
     told = capsys.readouterr().out
     assert "picture.png" in told
     assert "small.png" in told

@@ -13,6 +13,7 @@ from PIL import Image
 import jaxnst
 from jaxnst import color, plan, translate
 from jaxnst.core import objective, solver
+from jaxnst.core.transforms import RandomShift
 from jaxnst.images import fit_size, read_image, resize
 
 FAST = {
@@ -80,7 +81,8 @@ def test_luminance_keeps_the_chroma_of_every_pixel(pictures):
     result = jaxnst.stylize(
         photo, style, color="luminance", callback=lambda p: kept.append(np.asarray(p.unclipped)), **FAST
     )
-    np.testing.assert_allclose(color.chroma(kept[-1]), color.chroma(photo), atol=1e-5)
+    for array in (kept[-1], result.array):  # also where clipping could change it
+        np.testing.assert_allclose(color.chroma(array), color.chroma(photo), atol=1e-5)
     assert np.abs(color.luminance(result.array) - color.luminance(photo)).mean() > 0.02
 
 
@@ -145,7 +147,9 @@ def test_masks_from_files_stay_in_the_config(pictures, halves, tmp_path):
     np.testing.assert_array_equal(again.array, result.array)
     arrays = jaxnst.stylize(pictures[0], list(pictures[1:]), content_masks=halves, **FAST)
     np.testing.assert_allclose(arrays.array, result.array, atol=1e-5)
-    assert arrays.config.content_masks == ()
+    assert arrays.config.content_masks == ("<ndarray>", "<ndarray>")  # which is no file, and says so
+    message = refusal(jaxnst.evaluate, result.array, pictures[0], list(pictures[1:]), arrays.config)
+    assert message.startswith("content_masks 1: there is no file '<ndarray>'")
 
 
 def test_styles_are_mixed_layer_by_layer(pictures):
@@ -182,22 +186,72 @@ def test_content_and_style_reconstruction_need_one_picture(pictures):
     assert texture.history["style"][-1] < 0.05 * texture.history["style"][0]
 
 
+def test_a_saved_reconstruction_can_be_made_again(pictures):
+    small = {"size": 32, "steps": 2, "progress": False}
+    for layer, style_layers in (("relu1_1", ()), (None, ("relu1_1",))):
+        settings = {"style_layers": style_layers} if layer is None else {}
+        first = jaxnst.reconstruct(pictures[1], layer, **small, **settings)
+        again = jaxnst.reconstruct(pictures[1], config=first.config, progress=False)
+        np.testing.assert_array_equal(first.array, again.array)
+        assert first.config.start == "noise"
+    of_preset = jaxnst.reconstruct(pictures[1], "relu2_1", preset="jaiswal", **small)
+    assert of_preset.history["content"][0] > 0  # not from the picture itself
+
+
+def test_colours_come_from_the_styles_own_region(pictures, halves):
+    """With regions, each style gets the colours of the part of the photo that it goes to."""
+    photo = np.zeros((36, 48, 3), np.float32)
+    photo[:, :24], photo[:, 24:] = [0.8, 0.2, 0.2], [0.2, 0.2, 0.8]
+    photo += 0.1 * np.random.default_rng(0).random(photo.shape, np.float32)
+    noise = np.random.default_rng(1).random((2, 40, 40, 3), np.float32)
+    config = jaxnst.Config(**CORE, color="cholesky").checked()
+    prepared = plan.prepare(plan.Pictures(photo, list(noise), halves), config)
+    for style, half in zip(prepared.styles, (photo[:, :24], photo[:, 24:]), strict=True):
+        np.testing.assert_allclose(style.mean((0, 1)), half.mean((0, 1)), atol=0.01)
+
+
+def test_an_interrupted_coarse_scale_still_gives_the_size_asked_for(pictures):
+    settings = FAST | {"start_size": 24}
+    result = jaxnst.stylize(*pictures[:2], callback=lambda progress: progress.step < 2, **settings)
+    assert (result.ended, result.array.shape) == ("stopped", (36, 48, 3))
+
+
+def test_regions_move_with_the_random_shift(pictures, halves):
+    """What a step sees of a guide is what it sees of a picture that looks like the guide."""
+    shift, key = RandomShift(0.9), jax.random.key(3)
+    left = jnp.asarray(halves[0])
+    as_picture = shift(jnp.stack([left] * 3, axis=-1), key)[..., 0]
+    config = jaxnst.Config(**CORE | {"style_layers": ("relu1_1",)}).checked()
+    seen = objective.view(
+        translate.to_objective(config),
+        plan.prepare(plan.Pictures(pictures[0], [pictures[1]]), config).params,
+        jnp.asarray(pictures[0]),
+        [{"relu1_1": left}],
+        lambda image: shift(image, key),
+    )
+    np.testing.assert_allclose(seen.guide("relu1_1"), as_picture, atol=1e-6)
+    np.testing.assert_array_equal(seen.image, pictures[0])
+    assert np.abs(as_picture - left).max() > 0.1
+
+
 def test_extra_terms_are_in_the_history_and_do_their_work(pictures):
     photo, style, _ = pictures
     extra = {
         "laplacian_weight": 1.0,
         "laplacian_windows": (2, 4),
         "histogram_weight": 1e-3,
-        "range_weight": 10.0,
+        "histogram_layers": ("relu1_1",),
+        "range_weight": 1e9,
     }
-    result = jaxnst.stylize(photo, style, histogram_layers=("relu1_1",), **FAST | extra)
+    settings = FAST | extra | {"clamp": False, "style_weight": 1e3, "steps": 12}
+    result = jaxnst.stylize(photo, style, **settings)
     assert list(result.history) == ["total", "content", "style", "tv", "laplacian", "histogram", "range"]
-    config = result.config
-    without = jaxnst.stylize(photo, style, **FAST)
-    kept, lost = (jaxnst.evaluate(of.array, photo, style, config) for of in (result, without))
-    assert kept["laplacian"] < lost["laplacian"]
-    weights = {name: getattr(config, f"{name}_weight") for name in result.history if name != "total"}
-    assert kept["total"] == pytest.approx(sum(weights[name] * kept[name] for name in weights), rel=1e-5)
+    without = jaxnst.stylize(photo, style, **settings | {"laplacian_weight": 1e-9, "range_weight": 1e-9})
+    for name in ("laplacian", "range"):
+        assert 0 < result.history[name][-1] < 0.5 * without.history[name][-1]
+    found = jaxnst.evaluate(result.array, photo, style, result.config)
+    weights = {name: getattr(result.config, f"{name}_weight") for name in found if name != "total"}
+    assert found["total"] == pytest.approx(sum(weights[name] * found[name] for name in weights), rel=1e-5)
 
 
 def test_a_statistic_of_your_own(pictures):
@@ -227,6 +281,7 @@ EVERYTHING = {
     "histogram_weight": 1e-3,
     "histogram_layers": ("relu1_1",),
     "range_weight": 1.0,
+    "clamp": False,
     "pooling": "l2",
     "pooling_rescale": True,
     "padding": "reflect",
@@ -355,7 +410,13 @@ INPUTS = solver.Inputs({}, objective.Targets({}), {}, jnp.float32(0.01))
         ({"style_scale": 0.0}, "style_scale: 0.0 is outside"),
         ({"statistic": ("gramm",)}, "statistic: there is no 'gramm'; did you mean gram"),
         ({"statistic": ("gram", "gram", "gram")}, "statistic: 3 values for 2 style_layers"),
-        ({"statistic": (3,)}, "statistic: 3 is not of the type str"),
+        ({"statistic": (3,)}, "statistic: 3 will not do"),
+        ({"statistic": (dict,)}, "statistic: .* will not do"),
+        ({"range_weight": 1.0}, "range_weight: with clamp"),
+        ({"steps": 7, "scale_steps": (6,)}, "steps: 7, but scale_steps add up to 6"),
+        ({"style_weights": (1.0, 0.0), "style_layer_weights": (0.0, 1.0)}, "together they leave no style"),
+        ({"style_layers": ()}, "style_layers, style_weight: the style counts for nothing"),
+        ({"statistic": "patches", "style_layers": ("relu5_1",)}, "statistic: at relu5_1 of 48x36 pixels"),
         ({"color": "sepia"}, "color: there is no 'sepia'"),
         ({"padding": "mirror"}, "padding: there is no 'mirror'"),
         ({"histogram_weight": 1.0, "histogram_layers": ()}, "histogram_layers: none is given"),
@@ -371,10 +432,10 @@ def test_bad_controls_are_refused_in_one_sentence(pictures, settings, message):
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
-        ({}, "start: 'content' needs a content picture"),
+        ({}, "start: 'content' needs a content picture; none is given"),
         ({"start": "noise", "color": "pca"}, "color: 'pca' needs a content picture"),
-        ({"start": "noise", "laplacian_weight": 1.0}, "laplacian_weight: it needs a content picture"),
-        ({"start": "noise", "style_weight": 0.0}, "the picture that is given has the weight 0"),
+        ({"start": "noise", "laplacian_weight": 1.0}, "laplacian_weight: 1.0 needs a content picture"),
+        ({"start": "noise", "style_weight": 0.0}, "style_layers, style_weight: the style counts for nothing"),
     ],
 )
 def test_what_needs_the_content_picture_says_so(pictures, settings, message):

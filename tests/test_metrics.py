@@ -1,5 +1,6 @@
 """Quality measures, against formulas written out in NumPy and PyTorch, and against pictures one can rank."""
 
+import functools
 import math
 from pathlib import Path
 
@@ -12,6 +13,7 @@ import jaxnst
 from jaxnst import images, metrics
 
 SIDE = 64
+measure = functools.partial(metrics.measure, size=SIDE)
 WEIGHTS = Path(__file__).parent.parent / "weights" / "vgg19_caffe.h5"
 
 
@@ -42,12 +44,12 @@ def pictures():
 @pytest.fixture(scope="module")
 def of_photo(pictures):
     """The photo, measured as if it were the finished picture."""
-    return metrics.measure(pictures[0], *pictures)
+    return measure(pictures[0], *pictures)
 
 
 @pytest.fixture(scope="module")
 def of_blurred(pictures):
-    return metrics.measure(blurred(pictures[0]), *pictures)
+    return measure(blurred(pictures[0]), *pictures)
 
 
 # What the numbers are
@@ -55,7 +57,7 @@ def of_blurred(pictures):
 
 def test_a_picture_is_at_no_distance_from_itself(pictures):
     photo = pictures[0]
-    for key, value in metrics.measure(photo, photo, photo).items():
+    for key, value in measure(photo, photo, photo).items():
         assert value == (1 if metrics.METRICS[metrics.kind(key)].higher_is_better else 0), key
 
 
@@ -120,7 +122,7 @@ def test_sliced_wasserstein_is_that_of_equally_many_sorted_copies(of_torch, of_b
 
 def test_other_directions_would_say_the_same(pictures, of_photo, monkeypatch):
     monkeypatch.setattr(metrics, "SEED", 5)
-    other = of_family(metrics.measure(pictures[0], None, pictures[1]), "sliced_wasserstein")
+    other = of_family(measure(pictures[0], None, pictures[1]), "sliced_wasserstein")
     np.testing.assert_allclose(other, of_family(of_photo, "sliced_wasserstein"), rtol=0.05)
 
 
@@ -160,7 +162,7 @@ def lightness(gray):
 
 def test_colour_distances_of_grays_are_those_of_their_lightness():
     dark, light = lightness(0.3), lightness(0.7)
-    found = metrics.measure(flat(0.3, 0.3, 0.3), flat(0.7, 0.7, 0.7), flat(0.7, 0.7, 0.7))
+    found = measure(flat(0.3, 0.3, 0.3), flat(0.7, 0.7, 0.7), flat(0.7, 0.7, 0.7))
     off_middle = ((dark + light) / 2 - 50) ** 2
     weight = 1 + 0.015 * off_middle / np.sqrt(20 + off_middle)  # S_L of CIEDE2000
     assert found["color/content"] == pytest.approx((light - dark) / weight, abs=0.01)
@@ -172,7 +174,7 @@ def test_a_shift_of_all_colours_is_measured_by_its_length():
     skimage_color = pytest.importorskip("skimage.color")
     lab = np.random.default_rng(0).uniform((40, -15, -15), (60, 15, 15), (SIDE, SIDE, 3))
     image, shifted = (np.float32(skimage_color.lab2rgb(lab + by)) for by in ((0, 0, 0), (3, 4, -12)))
-    found = metrics.measure(image, None, shifted[::-1])
+    found = measure(image, None, shifted[::-1])
     assert found["color/style"] == pytest.approx(13, abs=0.01)
 
 
@@ -183,7 +185,7 @@ def test_blur_costs_edges_but_hardly_colour_and_wrong_colours_the_reverse(pictur
     photo = pictures[0]
     gray = (photo @ np.float32([0.299, 0.587, 0.114]))[..., None]
     complementary = np.clip(2 * gray - photo, 0, 1)
-    of_complementary = metrics.measure(complementary, *pictures)
+    of_complementary = measure(complementary, *pictures)
     assert of_blurred["gradient_ssim"] < 0.8 < 0.9 < of_complementary["gradient_ssim"]
     assert of_blurred["ssim"] < of_complementary["ssim"]
     assert of_blurred["color/content"] < of_complementary["color/content"] / 2
@@ -195,7 +197,7 @@ def test_a_picture_that_is_half_painting_is_nearer_to_the_style_and_further_from
     photo, painting = pictures
     half = photo.copy()
     half[: painting.shape[0], : SIDE // 2] = painting[:, : SIDE // 2]
-    found = metrics.measure(half, *pictures)
+    found = measure(half, *pictures)
     for name in ("style", "sliced_wasserstein", "color/style"):
         assert (of_family(found, name) < of_family(of_photo, name)).all(), name
     assert (of_family(found, "content") > 0.1).all()
@@ -207,7 +209,7 @@ def test_a_painting_in_shuffled_tiles_has_its_style_and_not_its_content(pictures
     tiles = painting.reshape(4, 16, 4, 16, 3).swapaxes(1, 2).reshape(16, 16, 16, 3)
     tiles = np.random.default_rng(0).permutation(tiles)
     shuffled = tiles.reshape(4, 4, 16, 16, 3).swapaxes(1, 2).reshape(SIDE, SIDE, 3)
-    found = metrics.measure(shuffled, painting, painting)
+    found = measure(shuffled, painting, painting)
     assert found["color/style"] == pytest.approx(0, abs=1e-4)
     for name in ("style", "sliced_wasserstein"):
         assert (of_family(found, name) < of_family(of_photo, name) / 2).all(), name
@@ -226,12 +228,19 @@ def test_no_preset_and_no_default_optimises_the_layers_of_sliced_wasserstein():
 
 def test_content_and_style_come_to_the_pictures_size(photo, painting, pictures, of_photo):
     """The files are 512 and 657 pixels wide."""
-    assert metrics.measure(pictures[0], photo, painting) == of_photo
+    assert measure(pictures[0], photo, painting) == of_photo
+
+
+def test_the_size_of_a_picture_does_not_count(pictures, of_photo):
+    """The same picture with four times the pixels has the same numbers, but for resampling."""
+    larger = images.resize(pictures[0], (2 * SIDE, 2 * SIDE))
+    for key, value in measure(larger, *pictures).items():
+        assert value == pytest.approx(of_photo[key], rel=0.1, abs=1 if key == "color/content" else 0.03), key
 
 
 def test_several_styles_are_measured_each_by_itself(pictures, of_photo):
     photo, painting = pictures
-    found = metrics.measure(photo, None, [painting, painting[:, ::-1, ::-1]])
+    found = measure(photo, None, [painting, painting[:, ::-1, ::-1]])
     assert len(found) == 20
     for key in ("style/relu3_1", "sliced_wasserstein/pool2"):
         name, layer = key.split("/")
@@ -241,17 +250,20 @@ def test_several_styles_are_measured_each_by_itself(pictures, of_photo):
 
 
 def test_without_a_style_the_photo_alone_counts(pictures, of_photo):
-    found = metrics.measure(pictures[0], pictures[0], None)
+    found = measure(pictures[0], pictures[0], None)
     assert list(found) == list(of_photo)[:9]
 
 
 @pytest.mark.parametrize(
     ("shapes", "message"),
     [
-        (((15, 64), (64, 64), (64, 64)), "image: 64x15 pixels are too few to measure; at least 16"),
+        (
+            ((15, 64), (64, 64), (64, 64)),
+            "image: 64x15 pixels, as it is compared, are too few",
+        ),
         (
             ((64, 64), (64, 64), (64, 512)),
-            "style: 64x8 pixels, resized to the picture's longer side, are too",
+            "style: 64x8 pixels, as it is compared, are too",
         ),
         (((64, 64), None, None), "content and style are both missing"),
         (((64, 64), (64, 64), []), "style: no picture is given"),
@@ -259,7 +271,7 @@ def test_without_a_style_the_photo_alone_counts(pictures, of_photo):
 )
 def test_what_cannot_be_measured_is_refused_in_one_sentence(shapes, message):
     given = [np.zeros((*shape, 3), np.float32) if shape else shape for shape in shapes]
-    assert refusal(metrics.measure, *given).startswith(message)
+    assert refusal(measure, *given).startswith(message)
 
 
 # The table

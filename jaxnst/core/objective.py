@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 
 import jax.numpy as jnp
 
-from jaxnst.core import guides, terms, vgg
+from jaxnst.core import guides, terms, transforms, vgg
 
 if TYPE_CHECKING:
     from jaxtyping import Array, Float
@@ -29,17 +29,25 @@ class Objective:
       pooling: a value of `vgg.POOLINGS`, or a function of your own.
       padding: a value of `vgg.PADDINGS`.
       guidance: a value of `guides.GUIDANCES`: how masks come down to the layers.
+      colors: what the network sees of a picture's colours: `transforms.unchanged` or `gray`.
     """
 
     terms: tuple[Term, ...] = terms.GATYS
     pooling: Callable = vgg.max_pool
     padding: Callable = vgg.zeros
     guidance: guides.Guidance = guides.GUIDANCES["simple"]
+    colors: Callable[[Array], Array] = transforms.unchanged
 
     @property
     def layers(self) -> tuple[str, ...]:
         """Every layer that some term looks at, once."""
         return tuple(dict.fromkeys(layer for term in self.terms for layer in term.layers))
+
+    @property
+    def style_layers(self) -> tuple[str, ...]:
+        """Every layer at which styles are compared, once: where regions are needed."""
+        of_styles = (term for term in self.terms if isinstance(term, terms.Style))
+        return tuple(dict.fromkeys(layer for term in of_styles for layer in term.layers))
 
     def floats(self, losses: Losses) -> dict[str, float]:
         """Losses as Python's numbers, `total` first, then the terms in order, which `jit` loses."""
@@ -79,10 +87,13 @@ def view(
     params: Mapping[str, Any],
     image: Float[Array, "h w 3"],
     regions: Sequence[Mapping[str, Float[Array, "h_l w_l"]]] = (),
+    window: Callable[[Array], Array] = transforms.unchanged,
 ) -> terms.View:
-    """A picture with the features that the terms look at."""
-    found = vgg.features(params, image, objective.layers, objective.pooling, objective.padding)
-    return terms.View(image, found, regions)
+    """A picture with the features that the terms look at; `window` as for `evaluate`."""
+    seen = window(objective.colors(image))
+    found = vgg.features(params, seen, objective.layers, objective.pooling, objective.padding)
+    moved = [{layer: window(guide[..., None])[..., 0] for layer, guide in of.items()} for of in regions]
+    return terms.View(image, found, moved)
 
 
 def make_targets(
@@ -108,7 +119,7 @@ def make_targets(
     """
 
     def down(mask: Array) -> dict[str, Array]:
-        return guides.carry_down(mask, objective.layers, objective.guidance)
+        return guides.carry_down(mask, objective.style_layers, objective.guidance)
 
     regions = [(down(mask),) for mask in style_masks] or [()] * len(styles)
     of_content = view(objective, params, content) if content is not None else None
@@ -125,6 +136,7 @@ def evaluate(
     targets: Targets,
     weights: LossWeights,
     image: Float[Array, "h w 3"],
+    window: Callable[[Array], Array] = transforms.unchanged,
 ) -> Losses:
     """The objective of one picture, `sum over terms of factor * loss`.
 
@@ -134,11 +146,13 @@ def evaluate(
       targets: of the content picture and the style pictures.
       weights: of the terms, the layers and the style pictures.
       image: float32 `[H, W, 3]`, RGB, [0, 1].
+      window: where the network looks, `[h, w, c] -> [h, w, c]` of any size: applied to the picture before the
+        network and to the regions at each layer; terms of the picture alone see it whole.
 
     Returns:
       Scalars by name; differentiate `total` with respect to `image`.
     """
-    picture = view(objective, params, image, targets.guides)
+    picture = view(objective, params, image, targets.guides, window)
     found = {
         term.name: term.loss(picture, targets.terms[term.name], weights[term.name].within)
         for term in objective.terms

@@ -1,9 +1,9 @@
 """One step of the optimisation, as a pure function; the loop around it belongs to the caller.
 
 What the optimiser moves is the *variable*; its parametrisation and `Inputs.render` make the picture of it,
-`Inputs.transforms` what the network sees of the picture:
+`Inputs.transforms` say where a step looks at the picture:
 
-    variable --decode--> --render--> picture --transforms--> evaluate
+    variable --decode--> --render--> picture --transforms--> network
 
 On a CPU the loop is Python's: XLA's convolutions are four times slower inside `scan` and `while_loop` there
 (jax issue 12868). On an accelerator `jax.lax.scan` over `step` hides the dispatch.
@@ -57,7 +57,8 @@ class Inputs(NamedTuple):
       weights: of the parts of the objective.
       learning_rate: scalar.
       render: functions `image -> image` that belong to the picture, for example where the photo stays.
-      transforms: functions `(image, key) -> image`: how each step sees the picture.
+      transforms: functions `(image, key) -> image`, for images of any size and number of channels: where each
+        step looks, see `evaluate`'s `window`.
 
     `render` and `transforms` are pytrees; see `jaxnst.core.transforms`.
     """
@@ -114,11 +115,14 @@ def step(
     """
     key, of_this_step = jax.random.split(memory.key)
 
-    def losses_of(variable: Array) -> tuple[Array, Losses]:
-        seen = picture(problem, inputs, variable)
+    def window(image: Array) -> Array:
         for index, transform in enumerate(inputs.transforms):
-            seen = transform(seen, jax.random.fold_in(of_this_step, index))
-        found = evaluate(problem.objective, inputs.params, inputs.targets, inputs.weights, seen)
+            image = transform(image, jax.random.fold_in(of_this_step, index))
+        return image
+
+    def losses_of(variable: Array) -> tuple[Array, Losses]:
+        image = picture(problem, inputs, variable)
+        found = evaluate(problem.objective, inputs.params, inputs.targets, inputs.weights, image, window)
         return found["total"], found
 
     (value, losses), gradient = jax.value_and_grad(losses_of, has_aux=True)(variable)

@@ -26,7 +26,7 @@ class View(NamedTuple):
     """A picture as the terms see it.
 
     Attributes:
-      image: float32 `[H, W, 3]`, [0, 1].
+      image: float32 `[H, W, 3]`, about [0, 1].
       features: `{layer: [H_l, W_l, C_l]}` of all layers that some term asked for.
       guides: of the picture being made, for each style `{layer: [H_l, W_l]}`, each position's share of that
         style's region; of a style picture, the one region that is its style. Empty: the whole picture.
@@ -173,7 +173,8 @@ class Style:
             return jnp.zeros(())
         each = jnp.stack(of_styles)
         left = each / (jnp.sum(weights.layers * target.blank, axis=1) + 1e-30)
-        share = (left / (jnp.mean(left) + 1e-30)) ** weights.balance
+        counted = jnp.any(weights.layers > 0, axis=1)
+        share = (left / (jnp.sum(left) / jnp.maximum(jnp.sum(counted), 1) + 1e-30)) ** weights.balance
         return jnp.sum(each * jax.lax.stop_gradient(share))
 
 

@@ -1,7 +1,8 @@
-"""What happens between the variable and the network, as pytrees that are called.
+"""What happens between the variable and the network.
 
-Some belong to the picture, `(image) -> image`, and are there when it is finished (`KeepPhoto`, `KeepChroma`);
-the others, `(image, key) -> image`, are only how a step sees it (`Gray`, `RandomShift`).
+Some belong to the picture, `(image) -> image`, and are there when it is finished (`KeepPhoto`, `KeepChroma`).
+`gray` is what the network sees of any picture's colours, `RandomShift`, `(image, key) -> image`, where a step
+looks. Those with numbers of their own are pytrees, so that the numbers are traced.
 """
 
 from __future__ import annotations
@@ -16,11 +17,18 @@ if TYPE_CHECKING:
     from jaxtyping import Array, Float, PRNGKeyArray
 
 
-_LUMINANCE = (0.299, 0.587, 0.114)  # Y of YIQ, as in Gatys 2016
+LUMA = (0.299, 0.587, 0.114)
+"""What red, green and blue give to Y of YIQ, the luminance in Gatys 2016, Preserving color."""
 
 
-def _gray(image: Float[Array, "h w 3"]) -> Float[Array, "h w 3"]:
-    luminance = image @ jnp.array(_LUMINANCE, image.dtype)
+def unchanged(image: Float[Array, "h w 3"]) -> Float[Array, "h w 3"]:
+    """See the colours as they are."""
+    return image
+
+
+def gray(image: Float[Array, "h w 3"]) -> Float[Array, "h w 3"]:
+    """See the luminance only, in three channels."""
+    luminance = jnp.matmul(image, jnp.array(LUMA, image.dtype), precision="highest")
     return jnp.broadcast_to(luminance[..., None], image.shape)
 
 
@@ -48,6 +56,9 @@ class KeepPhoto:
 class KeepChroma:
     """The content's colours under the luminance of the picture being made (Gatys 2016, Preserving color).
 
+    The luminance is kept within what the colours allow, so that no clipping changes them later; its gradient
+    is that of the unlimited one, which can return.
+
     Attributes:
       chroma: `[H, W, 3]`: the content picture less its luminance.
     """
@@ -56,18 +67,11 @@ class KeepChroma:
 
     def __call__(self, image: Float[Array, "h w 3"]) -> Float[Array, "h w 3"]:
         """Replace the colours."""
-        return _gray(image) + self.chroma
-
-
-@jax.tree_util.register_dataclass
-@dataclass(frozen=True)
-class Gray:
-    """See the luminance only, in three channels."""
-
-    def __call__(self, image: Float[Array, "h w 3"], key: PRNGKeyArray) -> Float[Array, "h w 3"]:
-        """Drop the colours."""
-        del key
-        return _gray(image)
+        luminance = gray(image)
+        least = -jnp.min(self.chroma, axis=-1, keepdims=True)
+        most = 1 - jnp.max(self.chroma, axis=-1, keepdims=True)
+        limited = jnp.clip(luminance, least, most)
+        return luminance + jax.lax.stop_gradient(limited - luminance) + self.chroma
 
 
 def sample_window(
