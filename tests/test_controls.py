@@ -237,7 +237,7 @@ def test_regions_move_with_the_random_shift(pictures, halves):
 def test_extra_terms_are_in_the_history_and_do_their_work(pictures):
     photo, style, _ = pictures
     extra = {
-        "laplacian_weight": 1.0,
+        "laplacian_weight": 1e7,
         "laplacian_windows": (2, 4),
         "histogram_weight": 1e-3,
         "histogram_layers": ("relu1_1",),

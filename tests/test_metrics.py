@@ -235,7 +235,7 @@ def test_the_size_of_a_picture_does_not_count(pictures, of_photo):
     """The same picture with four times the pixels has the same numbers, but for resampling."""
     larger = images.resize(pictures[0], (2 * SIDE, 2 * SIDE))
     for key, value in measure(larger, *pictures).items():
-        assert value == pytest.approx(of_photo[key], rel=0.1, abs=1 if key == "color/content" else 0.03), key
+        assert value == pytest.approx(of_photo[key], rel=0.2, abs=1 if key == "color/content" else 0.03), key
 
 
 def test_several_styles_are_measured_each_by_itself(pictures, of_photo):
