@@ -10,10 +10,11 @@ from jaxnst import metrics
 from jaxnst.config import Config
 from jaxnst.core.vgg import LAYERS
 from jaxnst.errors import InputError
+from jaxnst.evaluation import evaluate, features
 from jaxnst.presets import PRESETS
 from jaxnst.recipes import interpolate, reconstruct
 from jaxnst.run import Progress
-from jaxnst.stylize import Result, evaluate, features, stylize
+from jaxnst.stylize import Result, stylize
 
 __version__ = version("jaxnst")
 
