@@ -58,13 +58,13 @@ def run(content: Path | None = CAT, style: Any = STREET, **settings: Any) -> Til
     return lambda: jaxnst.stylize(content, style, size=SIZE, progress=False, **settings).array
 
 
-def matched(content: Path = CAT, style: Any = STREET, strength: float = 1.0, **settings: Any) -> Tile:
-    """As `run`; the photo's style loss counts `strength` times as much as it does by default."""
+def matched(content: Path = CAT, style: Any = STREET, **settings: Any) -> Tile:
+    """As `run`, with the style weight at which the photo's style loss counts as much as by default."""
 
     def tile() -> np.ndarray:
         photo = given(content)()
         usual, other = (jaxnst.evaluate(photo, content, style, **some)["style"] for some in ({}, settings))
-        weight = strength * jaxnst.Config().style_weight * usual / other
+        weight = jaxnst.Config().style_weight * usual / other
         print(f"  style_weight {weight:.3g} for {settings}")
         return run(content, style, style_weight=weight, **settings)()
 
@@ -119,8 +119,8 @@ SHEETS: dict[str, Sheet] = {
     ),
     "statistics": Sheet(
         "What is compared of the style: `statistic`. Each has the weight at which the photo's style loss "
-        "counts as much as that of Gram matrices does; `patches` and `nnfm`, a tenth and a thirtieth of it, "
-        "at relu3_1 and relu4_1.",
+        "counts as much as that of Gram matrices does; `patches` and `nnfm`, at relu3_1 and relu4_1, then leave "
+        "little of the photo.",
         {
             "gram": run(),
             "covariance": matched(statistic="covariance"),
@@ -128,8 +128,8 @@ SHEETS: dict[str, Sheet] = {
             "wasserstein": matched(statistic="wasserstein"),
             "sliced_wasserstein": matched(statistic="sliced_wasserstein"),
             "histogram": matched(statistic="histogram"),
-            "patches": matched(strength=0.1, statistic="patches", style_layers=("relu3_1", "relu4_1")),
-            "nnfm": matched(strength=0.03, statistic="nnfm", style_layers=("relu3_1", "relu4_1")),
+            "patches": matched(statistic="patches", style_layers=("relu3_1", "relu4_1")),
+            "nnfm": matched(statistic="nnfm", style_layers=("relu3_1", "relu4_1")),
         },
     ),
     "color": Sheet(
@@ -187,7 +187,8 @@ SHEETS: dict[str, Sheet] = {
         },
     ),
     "pooling": Sheet(
-        "`pooling`, with and without `pooling_rescale`.",
+        "`pooling`, with and without `pooling_rescale`. Average pooling halves the features at each block: the "
+        "style then counts less, and the total variation takes over.",
         {
             "max": run(),
             "average": run(pooling="average"),
