@@ -119,8 +119,8 @@ SHEETS: dict[str, Sheet] = {
     ),
     "statistics": Sheet(
         "What is compared of the style: `statistic`. Each has the weight at which the photo's style loss "
-        "counts as much as that of Gram matrices does; `patches` and `nnfm`, at relu3_1 and relu4_1, then leave "
-        "little of the photo.",
+        "counts as much as that of Gram matrices does; `patches` and `nnfm`, at relu3_1 and relu4_1, then "
+        "leave little of the photo.",
         {
             "gram": run(),
             "covariance": matched(statistic="covariance"),
@@ -187,8 +187,8 @@ SHEETS: dict[str, Sheet] = {
         },
     ),
     "pooling": Sheet(
-        "`pooling`, with and without `pooling_rescale`. Average pooling halves the features at each block: the "
-        "style then counts less, and the total variation takes over.",
+        "`pooling`, with and without `pooling_rescale`. Average pooling halves the features at each block: "
+        "the style then counts less, and the total variation takes over.",
         {
             "max": run(),
             "average": run(pooling="average"),
