@@ -15,7 +15,7 @@ from jaxnst.color import luminance
 from jaxnst.errors import InputError
 
 if TYPE_CHECKING:
-    from jaxtyping import Float
+    from jaxtyping import Bool, Float
 
     from jaxnst.images import Picture
 
@@ -67,6 +67,11 @@ def resize(mask: Float[np.ndarray, "h w"], size: tuple[int, int]) -> Float[np.nd
 def coverage(masks: Sequence[Float[np.ndarray, "h w"]]) -> Float[np.ndarray, "h w"]:
     """How much of each pixel belongs to some region, [0, 1]."""
     return np.clip(np.sum(masks, axis=0), 0, 1)
+
+
+def core(mask: Float[np.ndarray, "h w"]) -> Bool[np.ndarray, "h w"]:
+    """Where a region is at least half as strong as anywhere; never empty, however faint the mask."""
+    return mask >= mask.max() / 2
 
 
 def check_regions(guides: Mapping[str, Any], name: str, size: tuple[int, int]) -> None:

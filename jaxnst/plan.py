@@ -187,9 +187,9 @@ def _in_color(
     for index, style in enumerate(styles):
         of_content, of_style = np.ones(content.shape[:2], bool), np.ones(style.shape[:2], bool)
         if content_masks:
-            of_content = masks.resize(content_masks[index], (content.shape[0], content.shape[1])) > 0.5
+            of_content = masks.core(masks.resize(content_masks[index], (content.shape[0], content.shape[1])))
         if style_masks:
-            of_style = style_masks[index] > 0.5
+            of_style = masks.core(style_masks[index])
         matched = style.copy()
         # Pictures one pixel high: none of the transfers looks at where a pixel stands.
         matched[of_style] = transfer(style[of_style][None], content[of_content][None])[0]

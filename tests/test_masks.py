@@ -74,3 +74,8 @@ def test_a_hard_edge_leaves_nothing_outside_when_resized():
     small = masks.resize(mask, (10, 10))
     assert small[:, 6:].max() == 0
     assert small[:, :4].min() == 1
+
+
+def test_even_a_faint_region_has_a_core():
+    faint = np.array([[0.0, 0.1, 0.19, 0.3, 0.2]], np.float32)
+    np.testing.assert_array_equal(masks.core(faint), [[False, False, True, True, True]])
