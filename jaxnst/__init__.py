@@ -1,7 +1,7 @@
 """Neural style transfer by optimisation (Gatys et al.) on JAX.
 
-`stylize`, `reconstruct` and `interpolate` make pictures; `evaluate`, `features` and `jaxnst.metrics` measure
-them; `jaxnst.core` is for people who bring their own loop, optimiser or network.
+`stylize`, `reconstruct` and `interpolate` make pictures, `run_study` many of them; `evaluate`, `features` and
+`jaxnst.metrics` measure them; `jaxnst.core` is for people who bring their own loop, optimiser or network.
 """
 
 from importlib.metadata import version
@@ -14,6 +14,7 @@ from jaxnst.evaluation import evaluate, features
 from jaxnst.presets import PRESETS
 from jaxnst.recipes import interpolate, reconstruct
 from jaxnst.run import Progress
+from jaxnst.studies import run_study
 from jaxnst.stylize import Result, stylize
 
 __version__ = version("jaxnst")
@@ -30,5 +31,6 @@ __all__ = [
     "interpolate",
     "metrics",
     "reconstruct",
+    "run_study",
     "stylize",
 ]

@@ -125,6 +125,7 @@ def _run(arguments: list[str]) -> int:
             "reconstruct": reconstruct_command,
             "interpolate": interpolate_command,
             "evaluate": commands.evaluate,
+            "study": commands.study,
             "weights": commands.weights,
             "presets": commands.presets,
         },

@@ -241,6 +241,47 @@ def _distinct(paths: tuple[str, ...]) -> list[str]:
     return names if len(set(names)) == len(names) else list(paths)
 
 
+def study(
+    name: Annotated[str, Positional, arg(metavar="NAME")],
+    /,
+    content: Annotated[tuple[str, ...], arg(metavar="FILE [FILE ...]")],
+    style: Annotated[tuple[str, ...], arg(metavar="FILE [FILE ...]")],
+    out: Annotated[str, arg(metavar="DIR")],
+    quick: bool = False,
+    grids: Annotated[tuple[str, ...], arg(metavar="GRID [GRID ...]")] = (),
+    size: int | None = None,
+    quiet: bool = False,
+) -> int:
+    """Run an experiment over many settings, and write a report of it.
+
+    Args:
+      name: ranka, jaiswal, wang, danayak, joshi-hu, or the path of a TOML file of your own.
+      content: the photo, or those that the study calls "content 1", "content 2".
+      style: the painting, or those that the study calls "style 1", "style 2".
+      out: the folder; what it holds of the study already is not done again.
+      quick: the study's quick form: small pictures, few steps.
+      grids: only these grids of the study.
+      size: longer side of the pictures in pixels, where it is not what the study varies.
+      quiet: no progress bar, no messages.
+    """
+    from jaxnst import studies
+
+    _cache_compiled_programs()
+    settings = {} if size is None else {"size": size}
+    try:
+        done = studies.run_study(
+            name, content, style, out, quick=quick, grids=grids, progress=not quiet, **settings
+        )
+    except studies.Interrupted:
+        print("jaxnst: interrupted; the same command goes on from here.", file=sys.stderr)
+        return INTERRUPTED
+    for row in done.failed:
+        print(f"jaxnst: {row.cell.name}: {row.ended}", file=sys.stderr)
+    if not quiet:
+        print(f"{done.folder / 'report.html'}: {len(done.rows)} cells", file=sys.stderr)
+    return 1 if done.failed else 0
+
+
 def weights(
     action: Positional[str],
     name: Positional[str] = "",

@@ -16,8 +16,9 @@ from jaxnst import images
 from jaxnst.config import Config
 from jaxnst.core import objective, vgg
 from jaxnst.errors import InputError, choose
+from jaxnst.inputs import targets_at
 from jaxnst.memory import check_large_enough
-from jaxnst.plan import prepare, targets_at
+from jaxnst.plan import prepare
 from jaxnst.stylize import gather, resolve_config
 from jaxnst.translate import to_objective
 from jaxnst.weights import load_weights

@@ -17,20 +17,17 @@ import numpy as np
 
 from jaxnst import color, images, masks
 from jaxnst.config import Config
-from jaxnst.core import guides, objective, terms, transforms, vgg
+from jaxnst.core import guides, objective, terms, vgg
 from jaxnst.errors import InputError, choose
 from jaxnst.memory import check_fits, check_large_enough
 from jaxnst.translate import to_loss_weights, to_objective
 from jaxnst.weights import Weights, load_weights
 
 if TYPE_CHECKING:
-    from jaxtyping import Array
-
     from jaxnst.images import Picture
 
 STARTS = ("content", "style", "noise", "black", "white", "blend")
 
-_targets = jax.jit(objective.make_targets, static_argnums=0)
 _guides = jax.jit(guides.carry_down, static_argnums=(1, 2))
 
 
@@ -103,8 +100,8 @@ def prepare(pictures: Pictures, config: Config, size: tuple[int, int] | None = N
     sizes = [size] if size else [images.fit_size(shape, side) for side in config.sides]
     check_large_enough(config, *sizes[0], argument="style" if content is None else "content")
     for array in styles:
-        check_large_enough(config, *_style_size(config, array, sizes[0]), argument="style")
-    largest = [sizes[-1], *(_style_size(config, array, sizes[-1]) for array in styles)]
+        check_large_enough(config, *style_size(config, array, sizes[0]), argument="style")
+    largest = [sizes[-1], *(style_size(config, array, sizes[-1]) for array in styles)]
     check_fits(config, *max(largest, key=math.prod))
     weights = load_weights(config.weights)
     plan = Plan(
@@ -200,7 +197,7 @@ def _in_color(
 def _check_regions(plan: Plan, size: tuple[int, int]) -> None:
     """Refuse a region of which nothing is left at some layer."""
     of = to_objective(plan.config)
-    of_styles = [_style_size(plan.config, mask, size) for mask in plan.style_masks]
+    of_styles = [style_size(plan.config, mask, size) for mask in plan.style_masks]
     for argument, several, sizes in (
         ("content_masks", plan.content_masks, [size] * len(plan.content_masks)),
         ("style_masks", plan.style_masks, of_styles),
@@ -214,7 +211,7 @@ def _check_statistics(plan: Plan, size: tuple[int, int]) -> None:
     """Refuse a statistic that cannot be had of so small a layer; shapes are enough to know."""
     of_styles = [term for term in to_objective(plan.config).terms if isinstance(term, terms.Style)]
     pairs = [pair for term in of_styles for pair in zip(term.layers, term.statistics, strict=True)]
-    for height, width in {size, *(_style_size(plan.config, style, size) for style in plan.styles)}:
+    for height, width in {size, *(style_size(plan.config, style, size) for style in plan.styles)}:
         for layer, statistic in pairs:
             shape = (height // vgg.stride(layer), width // vgg.stride(layer))
             features = jax.ShapeDtypeStruct((*shape, vgg.channels(layer)), jnp.float32)
@@ -233,30 +230,6 @@ def _read_start(start: str) -> np.ndarray:
     return images.read_image(start, "start")
 
 
-def _style_size(config: Config, style: np.ndarray, size: tuple[int, int]) -> tuple[int, int]:
+def style_size(config: Config, style: np.ndarray, size: tuple[int, int]) -> tuple[int, int]:
     """Height and width of a style picture where the picture being made has `size`."""
     return images.fit_size((style.shape[0], style.shape[1]), max(1, round(max(size) * config.style_scale)))
-
-
-def targets_at(plan: Plan, size: tuple[int, int]) -> objective.Targets:
-    """What a picture of this height and width is compared with."""
-    styles = [images.resize(style, _style_size(plan.config, style, size)) for style in plan.styles]
-    return _targets(
-        to_objective(plan.config),
-        plan.params,
-        None if plan.content is None else images.resize(plan.content, size),
-        styles,
-        [masks.resize(mask, size) for mask in plan.content_masks],
-        [masks.resize(mask, _style_size(plan.config, mask, size)) for mask in plan.style_masks],
-    )
-
-
-def render_at(plan: Plan, size: tuple[int, int]) -> tuple[Callable[[Array], Array], ...]:
-    """What belongs to the picture beside what the optimiser moves: the photo, or its colours."""
-    if plan.content is None:
-        return ()
-    photo = images.resize(plan.content, size)
-    keep_chroma = (transforms.KeepChroma(jnp.asarray(color.chroma(photo))),)
-    share = masks.coverage([masks.resize(mask, size) for mask in plan.content_masks] or [np.ones(size)])
-    keep_photo = (transforms.KeepPhoto(jnp.asarray(photo), jnp.asarray(share, jnp.float32)),)
-    return (keep_chroma if plan.config.color == "luminance" else ()) + (keep_photo if share.min() < 1 else ())

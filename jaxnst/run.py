@@ -1,6 +1,6 @@
 """One run: the solver's steps over a plan, scale by scale.
 
-Knows starts and when a run has diverged; knows nothing of files written, bars drawn or Ctrl-C.
+Knows when a run has diverged; knows nothing of files written, bars drawn or Ctrl-C.
 """
 
 from __future__ import annotations
@@ -17,10 +17,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jaxnst import images
-from jaxnst.core import solver, vgg
-from jaxnst.plan import Plan, render_at, targets_at
-from jaxnst.translate import to_problem, to_transforms
+from jaxnst.core import solver
+from jaxnst.inputs import first_picture, for_this_backend, inputs_at
+from jaxnst.plan import Plan
+from jaxnst.translate import to_problem
 
 if TYPE_CHECKING:
     from jaxtyping import Array, Float
@@ -33,7 +33,6 @@ _step = jax.jit(solver.step, static_argnums=0, donate_argnums=3)
 _start = jax.jit(solver.start, static_argnums=0)
 _carry = jax.jit(solver.carry, static_argnums=(0, 3))
 _picture = jax.jit(solver.picture, static_argnums=0)
-_with_winograd = jax.jit(vgg.with_winograd)
 
 
 @dataclass(frozen=True)
@@ -65,36 +64,6 @@ class Progress:
         return np.clip(np.asarray(self.unclipped), 0, 1)
 
 
-def _noise(size: tuple[int, int], seed: int) -> np.ndarray:
-    """Gray with Gaussian noise of a quarter of the range."""
-    noise = 0.5 + 0.25 * jax.random.normal(jax.random.key(seed), (*size, 3))
-    return np.clip(np.asarray(noise), 0, 1)
-
-
-def _first_picture(plan: Plan, size: tuple[int, int]) -> np.ndarray:
-    """The start named in the settings, at one size."""
-    config = plan.config
-
-    def content() -> np.ndarray:
-        assert plan.content is not None  # `prepare` has seen to it
-        return images.resize(plan.content, size)
-
-    def blend() -> np.ndarray:
-        return np.float32(config.blend) * content() + np.float32(1 - config.blend) * _noise(size, config.seed)
-
-    starts = {
-        "content": content,
-        "style": lambda: images.resize(plan.styles[0], size),
-        "noise": lambda: _noise(size, config.seed),
-        "black": lambda: np.zeros((*size, 3), np.float32),
-        "white": lambda: np.ones((*size, 3), np.float32),
-        "blend": blend,
-    }
-    if plan.start is not None:
-        return images.resize(plan.start, size)
-    return starts[config.start]()
-
-
 class DivergedError(Exception):
     """The loss or the picture is no longer finite; carries the last picture whose loss was."""
 
@@ -115,20 +84,13 @@ def optimise(plan: Plan) -> Iterator[Progress]:
     """
     config = plan.config
     problem = to_problem(config)
-    params = _with_winograd(plan.params) if jax.default_backend() == "cpu" else plan.params
+    params = for_this_backend(plan.params)
     variable, memory, good, done = None, None, None, 0
     for scale, size in enumerate(plan.sizes):
-        inputs = solver.Inputs(
-            params,
-            targets_at(plan, size),
-            plan.loss_weights,
-            jnp.float32(config.learning_rate),
-            render_at(plan, size),
-            to_transforms(config),
-        )
+        inputs = inputs_at(plan, size, params)
         if variable is None or memory is None:
             key = jax.random.key(config.seed)
-            variable, memory = _start(problem, inputs, _first_picture(plan, size), key)
+            variable, memory = _start(problem, inputs, first_picture(plan, size), key)
         else:
             variable, memory = _carry(problem, variable, memory, size)
         began = time.perf_counter()

@@ -157,7 +157,7 @@ def stylize(
     image, ended = None, "finished"
     history: dict[str, list[float]] = {}
     kept: dict[int, np.ndarray] = {}
-    with _stop_on_interrupt() as interrupted, _progress_bar(progress, config.steps) as show:
+    with stop_on_interrupt() as interrupted, _progress_bar(progress, config.steps) as show:
         try:
             for state in optimise(plan):
                 image = state.render
@@ -228,7 +228,7 @@ def _progress_bar(wanted: bool, steps: int) -> Iterator[Callable[[Progress], Non
 
 
 @contextlib.contextmanager
-def _stop_on_interrupt() -> Iterator[threading.Event]:
+def stop_on_interrupt() -> Iterator[threading.Event]:
     """Turn the first Ctrl-C into a flag, so that it cannot fall between a picture and its losses.
 
     The second Ctrl-C interrupts as usual. Outside the main thread Python allows no handler, and none is set.

@@ -6,6 +6,7 @@ May touch the disk and, in `fetch` alone, the internet. It hands on NumPy arrays
 from __future__ import annotations
 
 import contextlib
+import functools
 import os
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -99,6 +100,14 @@ def load_weights(name: str | os.PathLike[str] = "caffe") -> Weights:
       InputError: the name is unknown, or the file is missing, truncated, of another schema or damaged.
     """
     path = _find(name)
+    state = path.stat()
+    return _load(str(name), path, (state.st_mtime_ns, state.st_size))
+
+
+@functools.lru_cache(maxsize=1)
+def _load(name: str, path: Path, state: tuple[int, int]) -> Weights:
+    """Read once what many runs use; `state` tells a changed file from the one that is remembered."""
+    del state
     tensors, trained, attributes = _read(path)
     _check_shipped(name, attributes["sha256"])
     layers = {layer: {"kernel": _float_kernel(of), "bias": of["bias"]} for layer, of in tensors.items()}
@@ -107,7 +116,7 @@ def load_weights(name: str | os.PathLike[str] = "caffe") -> Weights:
         mean, std = mean[::-1].copy(), std[::-1].copy()
         layers["conv1_1"]["kernel"] = np.ascontiguousarray(layers["conv1_1"]["kernel"][:, :, ::-1])
     preprocessing = {"scale": np.array(trained.input_scale, np.float32), "mean": mean, "std": std}
-    return Weights(str(name), path, **attributes, params={"input": preprocessing, **layers})
+    return Weights(name, path, **attributes, params={"input": preprocessing, **layers})
 
 
 def list_weights() -> list[WeightsRecord]:

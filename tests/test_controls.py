@@ -15,6 +15,7 @@ from jaxnst import color, plan, translate
 from jaxnst.core import objective, solver
 from jaxnst.core.transforms import RandomShift
 from jaxnst.images import fit_size, read_image, resize
+from jaxnst.inputs import render_at, targets_at
 
 FAST = {
     "size": 48,
@@ -54,7 +55,7 @@ def test_style_scale_sets_the_size_of_the_style(pictures, monkeypatch):
         plan, "_targets", lambda of, params, content, styles, *_: seen.append(styles[0].shape)
     )
     given = plan.Pictures(pictures[0], [pictures[1][:30]])
-    plan.targets_at(plan.prepare(given, jaxnst.Config(**CORE, style_scale=0.5).checked()), (36, 48))
+    targets_at(plan.prepare(given, jaxnst.Config(**CORE, style_scale=0.5).checked()), (36, 48))
     assert seen == [(18, 24, 3)]
 
 
@@ -321,10 +322,10 @@ def test_everything_vmaps(pictures, halves):
     lanes = [
         solver.Inputs(
             of.params,
-            plan.targets_at(of, size),
+            targets_at(of, size),
             of.loss_weights,
             jnp.float32(rate),
-            plan.render_at(of, size),
+            render_at(of, size),
             translate.to_transforms(config),
         )
         for of, rate in zip(given, (0.02, 0.01), strict=True)
@@ -354,7 +355,7 @@ def test_carrying_to_the_same_size_changes_nothing(pictures):
     for basis in ({}, {"parametrisation": "fourier", "decorrelate": True}):
         config = jaxnst.Config(**CORE, **basis, optimizer="adam", learning_rate=0.01, clamp=False).checked()
         of, problem = plan.prepare(plan.Pictures(photo, [style]), config), translate.to_problem(config)
-        inputs = solver.Inputs(of.params, plan.targets_at(of, (36, 48)), of.loss_weights, jnp.float32(0.01))
+        inputs = solver.Inputs(of.params, targets_at(of, (36, 48)), of.loss_weights, jnp.float32(0.01))
         step = jax.jit(solver.step, static_argnums=0)
         variable, memory, _ = step(problem, inputs, *solver.start(problem, inputs, photo, jax.random.key(0)))
         carried, kept = solver.carry(problem, variable, memory, (36, 48))

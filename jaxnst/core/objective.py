@@ -49,9 +49,14 @@ class Objective:
         of_styles = (term for term in self.terms if isinstance(term, terms.Style))
         return tuple(dict.fromkeys(layer for term in of_styles for layer in term.layers))
 
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Keys of the losses in order, which `jit` loses: `total`, then the terms."""
+        return ("total", *(term.name for term in self.terms))
+
     def floats(self, losses: Losses) -> dict[str, float]:
-        """Losses as Python's numbers, `total` first, then the terms in order, which `jit` loses."""
-        return {name: float(losses[name]) for name in ("total", *(term.name for term in self.terms))}
+        """Losses as Python's numbers, in order."""
+        return {name: float(losses[name]) for name in self.names}
 
 
 class Targets(NamedTuple):

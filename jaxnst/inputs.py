@@ -1,0 +1,92 @@
+"""What a plan is at one size of the picture: its targets, what is rendered with it, where it starts."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from jaxnst import color, images, masks
+from jaxnst.core import objective, solver, transforms, vgg
+from jaxnst.plan import Plan, style_size
+from jaxnst.translate import to_objective, to_transforms
+
+if TYPE_CHECKING:
+    from jaxtyping import Array
+
+_targets = jax.jit(objective.make_targets, static_argnums=0)
+_with_winograd = jax.jit(vgg.with_winograd)
+
+
+def targets_at(plan: Plan, size: tuple[int, int]) -> objective.Targets:
+    """What a picture of this height and width is compared with."""
+    styles = [images.resize(style, style_size(plan.config, style, size)) for style in plan.styles]
+    return _targets(
+        to_objective(plan.config),
+        plan.params,
+        None if plan.content is None else images.resize(plan.content, size),
+        styles,
+        [masks.resize(mask, size) for mask in plan.content_masks],
+        [masks.resize(mask, style_size(plan.config, mask, size)) for mask in plan.style_masks],
+    )
+
+
+def render_at(plan: Plan, size: tuple[int, int]) -> tuple[Callable[[Array], Array], ...]:
+    """What belongs to the picture beside what the optimiser moves: the photo, or its colours."""
+    if plan.content is None:
+        return ()
+    photo = images.resize(plan.content, size)
+    keep_chroma = (transforms.KeepChroma(jnp.asarray(color.chroma(photo))),)
+    share = masks.coverage([masks.resize(mask, size) for mask in plan.content_masks] or [np.ones(size)])
+    keep_photo = (transforms.KeepPhoto(jnp.asarray(photo), jnp.asarray(share, jnp.float32)),)
+    return (keep_chroma if plan.config.color == "luminance" else ()) + (keep_photo if share.min() < 1 else ())
+
+
+def inputs_at(plan: Plan, size: tuple[int, int], params: Mapping[str, Any]) -> solver.Inputs:
+    """What a step at this height and width takes, with weights from `for_this_backend`."""
+    return solver.Inputs(
+        params,
+        targets_at(plan, size),
+        plan.loss_weights,
+        jnp.float32(plan.config.learning_rate),
+        render_at(plan, size),
+        to_transforms(plan.config),
+    )
+
+
+def for_this_backend(params: Mapping[str, Any]) -> Mapping[str, Any]:
+    """The network's weights as the device computes with them fastest: a CPU by Winograd's filters."""
+    return _with_winograd(params) if jax.default_backend() == "cpu" else params
+
+
+def _noise(size: tuple[int, int], seed: int) -> np.ndarray:
+    """Gray with Gaussian noise of a quarter of the range."""
+    noise = 0.5 + 0.25 * jax.random.normal(jax.random.key(seed), (*size, 3))
+    return np.clip(np.asarray(noise), 0, 1)
+
+
+def first_picture(plan: Plan, size: tuple[int, int]) -> np.ndarray:
+    """The start named in the settings, at one size."""
+    config = plan.config
+
+    def content() -> np.ndarray:
+        assert plan.content is not None  # `prepare` has seen to it
+        return images.resize(plan.content, size)
+
+    def blend() -> np.ndarray:
+        return np.float32(config.blend) * content() + np.float32(1 - config.blend) * _noise(size, config.seed)
+
+    starts = {
+        "content": content,
+        "style": lambda: images.resize(plan.styles[0], size),
+        "noise": lambda: _noise(size, config.seed),
+        "black": lambda: np.zeros((*size, 3), np.float32),
+        "white": lambda: np.ones((*size, 3), np.float32),
+        "blend": blend,
+    }
+    if plan.start is not None:
+        return images.resize(plan.start, size)
+    return starts[config.start]()

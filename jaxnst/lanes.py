@@ -1,0 +1,238 @@
+"""Many runs at once: those that differ in numbers only are lanes of one compiled program.
+
+`program` says which may be lanes of one; `optimise` works them through. What all lanes have alike, such as
+the network and often the targets, is there once. Knows nothing of files.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import hashlib
+from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from jaxnst.core import solver
+from jaxnst.inputs import first_picture, for_this_backend, inputs_at, render_at
+from jaxnst.memory import NETWORK_BYTES, available_bytes, estimate_bytes
+from jaxnst.plan import Plan, style_size
+from jaxnst.translate import to_problem, to_transforms
+
+if TYPE_CHECKING:
+    from jaxtyping import Array, Bool, Float
+
+    from jaxnst.core.objective import Losses
+
+    Axes = tuple[int | None, ...]
+
+MOST_LANES = 16
+"""More gain nothing on a CPU (`benchmarks/results/studies_cpu.json`)."""
+
+
+class State(NamedTuple):
+    """What one step of all lanes hands to the next.
+
+    Attributes:
+      variable: what the optimisers move.
+      memory: of the optimisers.
+      good: the last variable whose loss was finite.
+      alive: whether loss and picture have been finite so far; a lane that is not stays where it is.
+    """
+
+    variable: Float[Array, "lanes h w 3"]
+    memory: solver.Memory
+    good: Float[Array, "lanes h w 3"]
+    alive: Bool[Array, " lanes"]
+
+
+@dataclass(frozen=True)
+class Progress:
+    """All lanes after a number of steps.
+
+    Attributes:
+      step: steps done, from 0.
+      losses: of the pictures after these steps, by name, `[lanes]`; not a number where a lane has diverged.
+      alive: `[lanes]`, whether a lane's picture is that of this step, or the last one that had a loss.
+      render: makes the pictures, not clipped, `[lanes, H, W, 3]`.
+      state: for step `step + 1`; good until that is made, as `render` is. See `leaves_of`.
+    """
+
+    step: int
+    losses: dict[str, Float[np.ndarray, " lanes"]]
+    alive: Bool[np.ndarray, " lanes"]
+    render: functools.partial[Array]
+    state: State
+
+    @property
+    def images(self) -> Float[np.ndarray, "lanes h w 3"]:
+        """The pictures, float32 in [0, 1]."""
+        return np.clip(np.asarray(self.render()), 0, 1)
+
+
+def program(plan: Plan) -> Hashable:
+    """What two plans must have alike to be lanes of one program: all that a compiler sees, and the steps."""
+    config = plan.config
+    return (
+        to_problem(config),
+        tuple(plan.sizes),
+        tuple(style_size(config, style, size) for size in plan.sizes for style in plan.styles),
+        tuple(config.steps_at(scale) for scale in range(len(plan.sizes))),
+        plan.content is None,
+        bool(plan.content_masks),
+        bool(plan.style_masks),
+        jax.tree.structure((render_at(plan, plan.sizes[0]), to_transforms(config))),
+        plan.weights.sha256,
+    )
+
+
+def most(plan: Plan) -> int:
+    """How many lanes like this one to run at once: what half of the free memory holds, and not too many."""
+    available = available_bytes()
+    if available is None:
+        return MOST_LANES
+    of_one = estimate_bytes(plan.config, *plan.sizes[-1]) - NETWORK_BYTES
+    return int(np.clip((available - NETWORK_BYTES) / 2 // of_one, 1, MOST_LANES))
+
+
+def gather(plans: Iterable[Plan]) -> list[Plan]:
+    """The plans, with one array for all that are equal, so that memory and work are shared."""
+    arrays: dict[bytes, np.ndarray] = {}
+    params: dict[str, Any] = {}
+
+    def one(array: np.ndarray) -> np.ndarray:
+        return arrays.setdefault(hashlib.sha256(f"{array.shape}".encode() + array.tobytes()).digest(), array)
+
+    return [
+        dataclasses.replace(
+            plan,
+            content=None if plan.content is None else one(plan.content),
+            styles=[one(style) for style in plan.styles],
+            content_masks=[one(mask) for mask in plan.content_masks],
+            style_masks=[one(mask) for mask in plan.style_masks],
+            params=params.setdefault(plan.weights.sha256, plan.params),
+        )
+        for plan in plans
+    ]
+
+
+def optimise(
+    plans: Sequence[Plan], resume: tuple[int, Sequence[np.ndarray]] | None = None
+) -> Iterator[Progress]:
+    """Work through the steps of all lanes; yield before the first step and after each.
+
+    Args:
+      plans: with one `program`, from `gather`.
+      resume: to go on after an earlier run's progress: the step that comes next, and the leaves of its state.
+    """
+    config, problem = plans[0].config, to_problem(plans[0].config)
+    params = for_this_backend(plans[0].params)
+    begin, leaves = resume or (0, None)
+    state, done = None, 0
+    for scale, size in enumerate(plans[0].sizes):
+        first, done = done, done + config.steps_at(scale)
+        last = scale + 1 == len(plans[0].sizes)
+        if begin >= done and not last:
+            continue
+        inputs, axes = _together(plans, size, params)
+        if state is None:
+            pictures = jnp.stack([first_picture(plan, size) for plan in plans])
+            keys = jnp.stack([jax.random.key(plan.config.seed) for plan in plans])
+            state = _start(problem, axes, inputs, pictures, keys)
+            state = state if leaves is None else _with_leaves(state, leaves)
+        if scale and begin <= first:
+            state = _carry(problem, size, state)
+        for step in range(max(begin, first), done + last):
+            state, losses = _advance(problem, axes, inputs, state)
+            found = {name: np.asarray(losses[name]) for name in problem.objective.names}
+            render = functools.partial(_pictures, problem, axes, inputs, state.good)
+            yield Progress(step, found, np.isfinite(found["total"]), render, state)
+
+
+def leaves_of(state: State) -> list[np.ndarray]:
+    """A state as plain arrays, for `optimise` to resume from."""
+    return [np.asarray(_plain(leaf)) for leaf in jax.tree.leaves(state)]
+
+
+def _plain(leaf: Array) -> Array:
+    return jax.random.key_data(leaf) if jnp.issubdtype(leaf.dtype, jax.dtypes.prng_key) else leaf
+
+
+def _with_leaves(like: State, leaves: Sequence[np.ndarray]) -> State:
+    def of(old: Array, new: np.ndarray) -> Array:
+        array = jnp.asarray(new)
+        return jax.random.wrap_key_data(array) if jnp.issubdtype(old.dtype, jax.dtypes.prng_key) else array
+
+    return jax.tree.unflatten(jax.tree.structure(like), map(of, jax.tree.leaves(like), leaves, strict=True))
+
+
+def _together(
+    plans: Sequence[Plan], size: tuple[int, int], params: Mapping[str, Any]
+) -> tuple[solver.Inputs, Axes]:
+    """Inputs of all lanes: what is the same object in each is there once, the rest is stacked."""
+    known: dict[tuple[int, ...], solver.Inputs] = {}
+    lanes = []
+    for plan in plans:
+        pictures = (plan.content, *plan.styles, *plan.content_masks, *plan.style_masks)
+        of_pictures = tuple(map(id, pictures))
+        if of_pictures not in known:
+            known[of_pictures] = inputs_at(plan, size, params)
+        lanes.append(
+            known[of_pictures]._replace(
+                weights=plan.loss_weights,
+                learning_rate=jnp.float32(plan.config.learning_rate),
+                transforms=to_transforms(plan.config),
+            )
+        )
+    leaves = list(zip(*map(jax.tree.leaves, lanes), strict=True))
+    axes = tuple(None if all(leaf is of[0] for leaf in of) else 0 for of in leaves)
+    joined = [of[0] if axis is None else jnp.stack(of) for of, axis in zip(leaves, axes, strict=True)]
+    return jax.tree.unflatten(jax.tree.structure(lanes[0]), joined), axes
+
+
+def _over_lanes(function: Callable, inputs: solver.Inputs, axes: Axes, others: int) -> Callable:
+    """`function(inputs, *others)`, of every lane."""
+    of_inputs = jax.tree.unflatten(jax.tree.structure(inputs), axes)
+    return jax.vmap(function, in_axes=(of_inputs, *(0,) * others))
+
+
+@functools.partial(jax.jit, static_argnums=(0, 1))
+def _start(problem: solver.Problem, axes: Axes, inputs: solver.Inputs, pictures: Array, keys: Array) -> State:
+    start = _over_lanes(functools.partial(solver.start, problem), inputs, axes, 2)
+    variable, memory = start(inputs, pictures, keys)
+    return State(variable, memory, variable, jnp.ones(len(variable), bool))
+
+
+@functools.partial(jax.jit, static_argnums=(0, 1), donate_argnums=3)
+def _advance(
+    problem: solver.Problem, axes: Axes, inputs: solver.Inputs, state: State
+) -> tuple[State, Losses]:
+    """One step, and the losses before it; a lane whose loss or picture is not finite any more stays."""
+    step = _over_lanes(functools.partial(solver.step, problem), inputs, axes, 2)
+    moved, memory, losses = step(inputs, state.variable, state.memory)
+    finite = state.alive & jnp.isfinite(losses["total"])
+    alive = finite & jnp.isfinite(moved).all(axis=(1, 2, 3))
+    good = _where(finite, state.variable, state.good)
+    losses = {name: jnp.where(finite, loss, jnp.nan) for name, loss in losses.items()}
+    return State(_where(alive, moved, good), memory, good, alive), losses
+
+
+def _where(lanes: Array, yes: Array, no: Array) -> Array:
+    return jnp.where(lanes[:, None, None, None], yes, no)
+
+
+@functools.partial(jax.jit, static_argnums=(0, 1))
+def _carry(problem: solver.Problem, size: tuple[int, int], state: State) -> State:
+    carry = jax.vmap(lambda variable, memory: solver.carry(problem, variable, memory, size))
+    variable, memory = carry(state.variable, state.memory)
+    good, _ = carry(state.good, state.memory)
+    return State(variable, memory, good, state.alive)
+
+
+@functools.partial(jax.jit, static_argnums=(0, 1))
+def _pictures(problem: solver.Problem, axes: Axes, inputs: solver.Inputs, variables: Array) -> Array:
+    return _over_lanes(functools.partial(solver.picture, problem), inputs, axes, 1)(inputs, variables)

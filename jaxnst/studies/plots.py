@@ -1,0 +1,198 @@
+"""Contact sheets, loss curves and feature maps as PNG, with matplotlib; draws, and decides nothing."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
+
+import numpy as np
+from matplotlib import colormaps
+from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
+
+from jaxnst import images
+from jaxnst.studies.sheet import Sheet, spans
+
+if TYPE_CHECKING:
+    from jaxtyping import Float
+
+    Curves = Mapping[str, Float[np.ndarray, " steps"]]
+
+INK, FAINT = "#222222", "#767676"
+LEGEND = 10
+"""Lines that a legend names; more are told apart by clicking."""
+
+
+def to_png(figure: Figure, dpi: int = 110) -> bytes:
+    """A figure as a file."""
+    file = io.BytesIO()
+    figure.savefig(file, format="png", dpi=dpi, facecolor="white")
+    return file.getvalue()
+
+
+def contact_sheet(
+    title: str,
+    sheet: Sheet,
+    pictures: Sequence[Float[np.ndarray, "h w 3"] | None],
+    captions: Sequence[str],
+    beside: Mapping[str, Float[np.ndarray, "h w 3"]],
+    cell: float = 1.25,
+) -> Figure:
+    """All pictures of a grid, with the axes as rows and columns and the given pictures beside.
+
+    Args:
+      title: over all.
+      sheet: where each picture goes.
+      pictures: of the cells; None: there is none.
+      captions: of the cells, shown where the sheet has no headers of rows and columns.
+      beside: the content and style pictures by name.
+      cell: side of a cell in inches.
+
+    Returns:
+      A figure.
+    """
+    ratios = [picture.shape[0] / picture.shape[1] for picture in pictures if picture is not None]
+    high = cell * max(ratios, default=1.0)
+    lines, across = len(sheet.cells), len(sheet.cells[0])
+    levels = [len(of[0]) if of else 0 for of in (sheet.rows, sheet.columns)]
+    gap, line = 0.06, 0.17
+    caption = 0 if sheet.columns else line * 1.2
+    beside_width, label_width = cell + 0.25, 1.25 * bool(levels[0])
+    top = 0.45 + line * 1.3 * levels[1]
+    width = beside_width + label_width + across * (cell + gap) + 0.15
+    body = lines * (high + gap + caption)
+    height = top + max(body, sum(_height(of, cell) + 0.35 for of in beside.values())) + 0.15
+    width = max(width, 0.085 * len(title) + 0.3)
+    figure = Figure(figsize=(width, height))
+
+    def show(picture: np.ndarray, left: float, upper: float, most: float) -> None:
+        tall = _height(picture, cell)
+        low = upper + (most - tall) / 2
+        axes = figure.add_axes((left / width, 1 - (low + tall) / height, cell / width, tall / height))
+        axes.imshow(np.clip(picture, 0, 1), interpolation="lanczos", aspect="auto")
+        axes.set_axis_off()
+
+    def write(text: str, left: float, upper: float, **how: object) -> None:
+        style = {"fontsize": 8, "color": INK, "va": "center", "ha": "left"} | how
+        figure.text(left / width, 1 - upper / height, text, **style)  # pyright: ignore[reportArgumentType]
+
+    write(title, 0.12, 0.2, fontsize=11, fontweight="bold")
+    at = top
+    for name, picture in beside.items():
+        show(picture, 0.12, at, _height(picture, cell))
+        at += _height(picture, cell) + 0.12
+        write(name, 0.12, at, color=FAINT)
+        at += 0.23
+    start = beside_width + label_width
+    for level in range(levels[1]):
+        left = start
+        for axis, label, span in spans(sheet.columns, level):
+            centre = left + span * (cell + gap) / 2
+            write(f"{axis} {label}", centre, 0.45 + line * 1.3 * (level + 0.5), ha="center")
+            left += span * (cell + gap)
+    for row, places in enumerate(sheet.cells):
+        upper = top + row * (high + gap + caption)
+        if levels[0]:
+            text = "\n".join(f"{axis} {label}" for axis, label in sheet.rows[row])
+            write(text, start - 0.1, upper + high / 2, ha="right")
+        for column, place in enumerate(places):
+            left = start + column * (cell + gap)
+            if place is None:
+                continue
+            if not sheet.columns:
+                write(captions[place], left + cell / 2, upper + caption / 2, ha="center", fontsize=6)
+            picture = pictures[place]
+            if picture is None:
+                write("failed", left + cell / 2, upper + caption + high / 2, ha="center", color="#b00020")
+            else:
+                show(picture, left, upper + caption, high)
+    return figure
+
+
+def _height(picture: np.ndarray, width: float) -> float:
+    return width * picture.shape[0] / picture.shape[1]
+
+
+def loss_curves(curves: Mapping[str, Curves], title: str = "", panel_width: float = 4.6) -> Figure | None:
+    """Total and parts over the steps, one panel each with a logarithmic axis, one line for each run.
+
+    Args:
+      curves: by what to call the run, its losses after 0, 1, 2 ... steps.
+      title: over all.
+      panel_width: in inches.
+
+    Returns:
+      A figure; None if no loss is ever positive.
+    """
+    names = list(dict.fromkeys(name for of in curves.values() for name in of))
+    names = [
+        name for name in names if any(np.nanmax(of.get(name, [0]), initial=0) > 0 for of in curves.values())
+    ]
+    if not names:
+        return None
+    wide = min(len(names), 2)
+    lines = -(-len(names) // wide)
+    named = 1 < len(curves) <= LEGEND
+    below = 0.25 + 0.2 * -(-len(curves) // 3) if named else 0.1
+    figure = Figure(
+        figsize=(panel_width * wide, 0.55 * panel_width * lines + below + 0.2 * bool(title)),
+        layout="constrained",
+    )
+    panels = np.atleast_1d(figure.subplots(lines, wide, sharex=True, squeeze=False)).ravel()
+    shades = colormaps["viridis"](np.linspace(0, 0.92, len(curves)))
+    for panel, name in zip(panels, names, strict=False):
+        for (run, of), shade in zip(curves.items(), shades, strict=True):
+            if name in of:
+                steps = np.arange(len(of[name]))
+                positive = np.where(np.asarray(of[name]) > 0, of[name], np.nan)
+                panel.plot(steps, positive, color=shade, linewidth=1.2, label=run)
+        panel.set_yscale("log")
+        panel.set_title(name, fontsize=9, loc="left", color=INK)
+        panel.tick_params(which="both", labelsize=7, colors=FAINT)
+        panel.xaxis.set_major_locator(MaxNLocator(5, integer=True))
+        panel.grid(alpha=0.25, which="major")
+        panel.spines[["top", "right"]].set_visible(False)
+    for panel in panels[len(names) :]:
+        panel.set_axis_off()
+    for panel in panels[max(0, len(names) - wide) : len(names)]:
+        panel.set_xlabel("steps", fontsize=8, color=FAINT)
+        panel.tick_params(labelbottom=True)
+    if title:
+        figure.suptitle(title, fontsize=10, x=0.01, ha="left")
+    if named:
+        handles, labels = panels[0].get_legend_handles_labels()
+        figure.legend(handles, labels, loc="outside lower left", ncols=3, fontsize=7, frameon=False)
+    return figure
+
+
+def feature_maps(
+    features: Mapping[str, Float[np.ndarray, "h w c"]],
+    chosen: Mapping[str, Sequence[int]],
+    most: Mapping[str, Float[np.ndarray, " c"]],
+    side: int = 64,
+) -> Float[np.ndarray, "h w 3"]:
+    """Some channels of some layers as gray tiles: a line for each layer.
+
+    Args:
+      features: by layer.
+      chosen: by layer the channels to show, as many for each.
+      most: by layer what is white, for each channel.
+      side: height of a tile in pixels.
+
+    Returns:
+      A picture.
+    """
+    lines = []
+    for layer, channels in chosen.items():
+        of_layer = features[layer][..., list(channels)] / (most[layer][list(channels)] + 1e-12)
+        wide = round(side * of_layer.shape[1] / of_layer.shape[0])
+        tiles = [
+            images.resize(np.clip(tile, 0, 1)[..., None], (side, wide))
+            for tile in np.moveaxis(of_layer, -1, 0)
+        ]
+        lines.append(
+            np.concatenate([np.pad(tile, ((0, 2), (0, 2), (0, 0)), constant_values=1) for tile in tiles], 1)
+        )
+    narrowest = min(line.shape[1] for line in lines)
+    return np.repeat(np.concatenate([line[:, :narrowest] for line in lines], 0), 3, axis=-1)
