@@ -167,7 +167,9 @@ def _with_leaves(like: State, leaves: Sequence[np.ndarray]) -> State:
         array = jnp.asarray(new)
         return jax.random.wrap_key_data(array) if jnp.issubdtype(old.dtype, jax.dtypes.prng_key) else array
 
-    return jax.tree.unflatten(jax.tree.structure(like), map(of, jax.tree.leaves(like), leaves, strict=True))
+    return jax.tree.unflatten(
+        jax.tree.structure(like), [of(*pair) for pair in zip(jax.tree.leaves(like), leaves, strict=True)]
+    )
 
 
 def _together(

@@ -142,7 +142,7 @@ PRESETS: dict[str, Config] = {
 }
 
 # Ranka's four guidelines. Which numbers of the report's grid belong to which is our reading: nearer to the
-# content to preserve it, nearer to noise and with long steps for a strong style, short ones for a challenging pair.
+# content to preserve it, nearer to noise and with long steps for a strong style, short steps for a hard pair.
 PRESETS |= {
     "ranka-content-preservation": PRESETS["ranka"].replace(blend=0.7, learning_rate=0.4),
     "ranka-strong-style": PRESETS["ranka"].replace(blend=0.3, learning_rate=1.0),

@@ -9,13 +9,14 @@ from typing import TYPE_CHECKING
 import numpy as np
 from matplotlib import colormaps
 from matplotlib.figure import Figure
-from matplotlib.ticker import MaxNLocator
+from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullLocator
 
 from jaxnst import images
 from jaxnst.studies.sheet import Sheet, spans
 
 if TYPE_CHECKING:
     from jaxtyping import Float
+    from matplotlib.axes import Axes
 
     Curves = Mapping[str, Float[np.ndarray, " steps"]]
 
@@ -134,36 +135,56 @@ def loss_curves(curves: Mapping[str, Curves], title: str = "", panel_width: floa
     wide = min(len(names), 2)
     lines = -(-len(names) // wide)
     named = 1 < len(curves) <= LEGEND
-    below = 0.25 + 0.2 * -(-len(curves) // 3) if named else 0.1
-    figure = Figure(
-        figsize=(panel_width * wide, 0.55 * panel_width * lines + below + 0.2 * bool(title)),
-        layout="constrained",
+    above, below = 0.28 + 0.25 * bool(title), 0.42 + (0.1 + 0.19 * -(-len(curves) // 3)) * named
+    width, height = panel_width * wide, 0.5 * panel_width * lines + above + below
+    figure = Figure(figsize=(width, height))
+    panels = figure.subplots(lines, wide, sharex=True, squeeze=False).ravel()
+    # Fixed margins: matplotlib's automatic layouts draw everything twice, and a study has hundreds of these.
+    figure.subplots_adjust(
+        left=0.55 / width,
+        right=1 - 0.1 / width,
+        top=1 - above / height,
+        bottom=below / height,
+        wspace=0.55 / (panel_width - 0.6),
+        hspace=0.64 / panel_width,
     )
-    panels = np.atleast_1d(figure.subplots(lines, wide, sharex=True, squeeze=False)).ravel()
     shades = colormaps["viridis"](np.linspace(0, 0.92, len(curves)))
     for panel, name in zip(panels, names, strict=False):
         for (run, of), shade in zip(curves.items(), shades, strict=True):
             if name in of:
-                steps = np.arange(len(of[name]))
-                positive = np.where(np.asarray(of[name]) > 0, of[name], np.nan)
-                panel.plot(steps, positive, color=shade, linewidth=1.2, label=run)
-        panel.set_yscale("log")
-        panel.set_title(name, fontsize=9, loc="left", color=INK)
-        panel.tick_params(which="both", labelsize=7, colors=FAINT)
-        panel.xaxis.set_major_locator(MaxNLocator(5, integer=True))
-        panel.grid(alpha=0.25, which="major")
-        panel.spines[["top", "right"]].set_visible(False)
+                panel.plot(_positive(of[name]), color=shade, linewidth=1.2, label=run)
+        _style(panel, name, np.concatenate([_positive(of[name]) for of in curves.values() if name in of]))
     for panel in panels[len(names) :]:
         panel.set_axis_off()
     for panel in panels[max(0, len(names) - wide) : len(names)]:
         panel.set_xlabel("steps", fontsize=8, color=FAINT)
         panel.tick_params(labelbottom=True)
     if title:
-        figure.suptitle(title, fontsize=10, x=0.01, ha="left")
+        figure.text(0.1 / width, 1 - 0.15 / height, title, fontsize=10, color=INK, va="center")
     if named:
         handles, labels = panels[0].get_legend_handles_labels()
-        figure.legend(handles, labels, loc="outside lower left", ncols=3, fontsize=7, frameon=False)
+        figure.legend(handles, labels, loc="lower left", ncols=3, fontsize=7, frameon=False)
     return figure
+
+
+def _positive(losses: Float[np.ndarray, " steps"]) -> Float[np.ndarray, " steps"]:
+    """What a logarithmic axis can show."""
+    return np.where(np.asarray(losses) > 0, losses, np.nan)
+
+
+def _style(panel: Axes, name: str, values: Float[np.ndarray, " values"]) -> None:
+    least, most = np.nanmin(values), np.nanmax(values)
+    panel.set_yscale("log")
+    ratio = most / least
+    decades = LogLocator(subs=(1.0,) if ratio > 100 else (1.0, 2.0, 5.0), numticks=6)
+    panel.yaxis.set_major_locator(MaxNLocator(4) if ratio < 4 else decades)
+    panel.yaxis.set_minor_locator(NullLocator())
+    panel.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:.3g}".replace("e+0", "e").replace("e+", "e")))
+    panel.xaxis.set_major_locator(MaxNLocator(5, integer=True))
+    panel.set_title(name, fontsize=9, loc="left", color=INK)
+    panel.tick_params(labelsize=7, colors=FAINT)
+    panel.grid(alpha=0.25)
+    panel.spines[["top", "right"]].set_visible(False)
 
 
 def feature_maps(

@@ -257,8 +257,8 @@ def _facts(rows: Sequence[Row]) -> str:
     ]
     devices = ", ".join(sorted({record["device"] for record in records}))
     return (
-        f"{sum(row.done is not None for row in rows)} of {len(rows)} cells from {len(runs)} runs with {steps} "
-        f"steps; {seconds:.0f} s on {devices or 'no device'}; jaxnst {__version__}."
+        f"{sum(row.done is not None for row in rows)} of {len(rows)} cells from {len(runs)} runs with "
+        f"{steps} steps; {seconds:.0f} s on {devices or 'no device'}; jaxnst {__version__}."
     )
 
 

@@ -89,6 +89,8 @@ def pooled(runs: Iterable[Run]) -> dict[Run, Config]:
 def _with_layers(config: Config, name: str, union: tuple[str, ...]) -> Config:
     """The same objective, said of more layers."""
     layers, weights = getattr(config, f"{name}_layers"), getattr(config, f"{name}_layer_weights")
+    if layers == union:
+        return config
     of = dict(zip(layers, weights * len(layers) if len(weights) == 1 else weights, strict=True))
     return config.replace(
         **{f"{name}_layers": union, f"{name}_layer_weights": tuple(of.get(layer, 0.0) for layer in union)}

@@ -20,7 +20,7 @@ class Sheet:
     """A page of cells.
 
     Attributes:
-      rows, columns: labels of each; both empty where one axis is broken into lines, and each cell has its own.
+      rows, columns: labels of each; both empty where one axis is broken into lines.
       cells: by row and column the place in `Grid.cells`; None at the end of the last line.
     """
 

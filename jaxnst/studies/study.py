@@ -15,6 +15,7 @@ from importlib import resources
 from typing import Any
 
 from jaxnst.config import Config
+from jaxnst.core import vgg
 from jaxnst.errors import InputError, choose
 from jaxnst.images import expand, reason
 from jaxnst.stylize import resolve_config
@@ -37,7 +38,7 @@ class Cell:
       grid: the name of its grid.
       labels: what it has on each axis.
       config: all its settings.
-      content: which picture, "content 1" or "style 2", by the order in which they are given; None: no content.
+      content: which picture, "content 1" or "style 2", in the order in which they are given; None: none.
       styles: the same of the styles.
     """
 
@@ -196,6 +197,8 @@ def _read_grid(where: str, table: Any, base: Mapping[str, Any], quick: bool) -> 
     columns = tuple(table.get("columns", list(axes)[-1:]))
     for axis in columns:
         choose(f"{where}: columns", axis, axes)
+    for layer in table.get("feature_maps", ()):
+        choose(f"study: {where}: feature_maps", layer, vgg.LAYERS)
     combinations = itertools.product(*(of.items() for of in points.values()))
     return Grid(
         name=name,

@@ -1,0 +1,326 @@
+"""A study from the declaration to the report: resumed, failing in part, and looked at."""
+
+import csv
+import html.parser
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+from pictures import refusal
+from PIL import Image
+
+import jaxnst
+from jaxnst import cli, lanes
+from jaxnst.saving import read_metadata
+from jaxnst.studies import Interrupted, names
+
+EXAMPLES = Path(__file__).parent.parent / "examples"
+PHOTOS = [EXAMPLES / "astronaut.jpg", EXAMPLES / "chelsea.jpg"]
+PAINTINGS = [EXAMPLES / "great_wave.jpg", EXAMPLES / "village_street_in_auvers.jpg"]
+
+STUDY = """
+title = "Small"
+[settings]
+size = 32
+content_layers = ["relu2_1"]
+style_layers = ["relu1_1", "relu2_1"]
+style_weight = 500
+[[grids]]
+name = "grid"
+title = "Weights & <steps>"
+feature_maps = ["relu2_1"]
+[grids.axes]
+style_weight = [50, 5e3]
+steps = [2, 5]
+"""
+
+
+@pytest.fixture
+def mine(tmp_path):
+    path = tmp_path / "mine.toml"
+    path.write_text(STUDY)
+    return path
+
+
+@pytest.fixture(autouse=True)
+def _own_cache(tmp_path_factory, monkeypatch):
+    """A cache folder for these tests; JAX's settings are put back."""
+    import jax
+
+    monkeypatch.setenv("JAXNST_CACHE", str(tmp_path_factory.getbasetemp() / "cache"))
+    before = jax.config.jax_compilation_cache_dir
+    yield
+    jax.config.update("jax_compilation_cache_dir", before)
+
+
+def run(study, out, **settings):
+    return jaxnst.run_study(study, PHOTOS, PAINTINGS, out, progress=False, **settings)
+
+
+def read(path):
+    with path.open(newline="") as file:
+        return list(csv.DictReader(file))
+
+
+def whole(folder):
+    """Everything that does not depend on the clock."""
+    return {
+        path.relative_to(folder): path.read_bytes()
+        for path in folder.glob("runs/*/*")
+        if path.suffix in (".png", ".csv")
+    }
+
+
+class Page(html.parser.HTMLParser):
+    """What a page refers to, and whether its tags close."""
+
+    VOID = ("meta", "img", "br", "link")
+
+    def __init__(self, text):
+        super().__init__()
+        self.open, self.ids, self.refers, self.sources = [], set(), [], []
+        self.feed(text)
+        self.close()
+
+    def handle_starttag(self, tag, attrs):
+        of = dict(attrs)
+        self.ids |= {of["id"]} if "id" in of else set()
+        self.refers += [of["data-cell"]] if "data-cell" in of else []
+        self.refers += [of["href"].removeprefix("#")] if "href" in of else []
+        self.sources += [of["src"]] if "src" in of else []
+        if tag not in self.VOID:
+            self.open.append(tag)
+
+    def handle_endtag(self, tag):
+        while self.open and self.open[-1] != tag and self.open[-1] in ("dt", "dd", "li"):
+            self.open.pop()
+        assert self.open.pop() == tag
+
+
+def test_finds_what_single_runs_find(mine, tmp_path):
+    found = run(mine, tmp_path / "out")
+    assert not found.failed
+    table = read(tmp_path / "out" / "cells.csv")
+    assert [(row["style_weight"], row["steps"], row["ended"]) for row in table] == [
+        (weight, steps, "finished") for weight in ("50", "5000") for steps in ("2", "5")
+    ]
+    for row, line in zip(found.rows, table, strict=True):
+        single = jaxnst.stylize(PHOTOS[0], PAINTINGS[0], config=row.cell.config, progress=False)
+        picture = row.done.picture(row.cell.config.steps)
+        np.testing.assert_allclose(np.asarray(Image.open(picture)) / 255, single.array, atol=0.01)
+        # The losses are those of the picture that is shown, which no step of the single run had before it.
+        judged = jaxnst.evaluate(picture, PHOTOS[0], PAINTINGS[0], row.cell.config)
+        for name, value in judged.items():
+            assert float(line[f"loss/{name}"]) == pytest.approx(value, rel=0.05), name
+        measured = jaxnst.metrics.measure(picture, PHOTOS[0], PAINTINGS[0], 32)
+        assert row.measured == pytest.approx(measured)
+        assert float(line["evaluations"]) == row.cell.config.steps
+        assert 0 < float(line["seconds"]) < 600
+        # And the picture says how to make it again.
+        settings = read_metadata(picture)["config"]
+        assert jaxnst.Config.from_dict(settings) == row.cell.config
+
+
+def test_the_losses_of_every_step_are_in_a_table(mine, tmp_path):
+    found = run(mine, tmp_path)
+    lines = read(tmp_path / "losses.csv")
+    assert {line["run"] for line in lines} == {row.key for row in found.rows}
+    assert [int(line["step"]) for line in lines] == 2 * list(range(6))
+    totals = [float(line["total"]) for line in lines[:6]]
+    assert totals[-1] < totals[0]
+    for row in found.rows[:2]:
+        assert row.losses["total"] == pytest.approx(totals[row.cell.config.steps])
+
+
+def test_the_page_is_whole_and_stands_alone(mine, tmp_path):
+    found = run(mine, tmp_path)
+    text = (tmp_path / "report.html").read_text()
+    page = Page(text)
+    assert page.open == []
+    assert set(page.refers) <= page.ids
+    assert len([one for one in page.refers if one.startswith("grid-")]) >= 2 * len(found.rows)
+    assert all(source.startswith("data:image/") for source in page.sources)
+    assert "http" not in text.replace("http-equiv", "")
+    assert "Weights &amp; &lt;steps&gt;" in text
+    for row in found.rows:
+        assert f"{row.losses['total']:.4g}" in text
+    for name in ("grid.png", "grid-losses.png"):
+        with Image.open(tmp_path / name) as picture:
+            assert min(picture.size) > 200
+            assert np.asarray(picture).std() > 10
+
+
+def test_nothing_is_done_twice(mine, tmp_path, monkeypatch):
+    run(mine, tmp_path)
+    before = whole(tmp_path)
+    mine.write_text(STUDY.replace("[50, 5e3]", "[50, 5e3, 1]"))
+    computed = []
+    optimise = lanes.optimise
+    monkeypatch.setattr(
+        lanes, "optimise", lambda plans, resume: computed.append(len(plans)) or optimise(plans, resume)
+    )
+    found = run(mine, tmp_path)
+    assert computed == [1]
+    assert len(found.rows) == 6
+    after = whole(tmp_path)
+    assert {path: after[path] for path in before} == before
+
+
+def test_goes_on_after_kill_minus_nine(mine, tmp_path):
+    """The process dies in mid-run; what comes out is what would have, byte for byte."""
+    long = STUDY.replace("steps = [2, 5]", "steps = [4, 40]")
+    mine.write_text(long)
+    script = (
+        "import sys; from jaxnst.studies import runner, run_study\n"
+        "runner.SECONDS_BETWEEN_CHECKPOINTS, runner.SHARE_FOR_CHECKPOINTS = 0, 1e9\n"
+        "run_study(*sys.argv[1:], progress=False)"
+    )
+    given = [str(mine), str(PHOTOS[0]), str(PAINTINGS[0])]
+    killed = tmp_path / "killed"
+    process = subprocess.Popen([sys.executable, "-c", script, *given, str(killed)])
+    deadline = time.monotonic() + 300
+    while not (killed / "unfinished.h5").exists() and process.poll() is None and time.monotonic() < deadline:
+        time.sleep(0.02)
+    process.send_signal(signal.SIGKILL)
+    assert process.wait() == -signal.SIGKILL
+    assert not list(killed.glob("runs/*/run.json"))
+    from jaxnst import checkpoint
+
+    _, about = checkpoint.load(killed / "unfinished.h5")
+    assert 0 < about["step"] < 41
+    resumed = jaxnst.run_study(*given, killed, progress=False)
+    straight = jaxnst.run_study(*given, tmp_path / "straight", progress=False)
+    assert whole(killed) == whole(tmp_path / "straight")
+    assert [row.losses for row in resumed.rows] == [row.losses for row in straight.rows]
+    assert not (killed / "unfinished.h5").exists()
+    assert not list(killed.rglob("*.tmp"))
+
+
+def test_interrupted_and_continued(mine, tmp_path, monkeypatch):
+    optimise = lanes.optimise
+
+    def pressed(plans, resume):
+        for progress in optimise(plans, resume):
+            if progress.step == 3:
+                signal.raise_signal(signal.SIGINT)
+            yield progress
+
+    monkeypatch.setattr(lanes, "optimise", pressed)
+    with pytest.raises(Interrupted):
+        run(mine, tmp_path / "cut")
+    monkeypatch.setattr(lanes, "optimise", optimise)
+    run(mine, tmp_path / "cut")
+    run(mine, tmp_path / "straight")
+    assert whole(tmp_path / "cut") == whole(tmp_path / "straight")
+
+
+def test_a_cell_that_fails_does_not_stop_the_others(mine, tmp_path, monkeypatch, capsys):
+    optimise = lanes.optimise
+
+    def failing(plans, resume):
+        if any(float(plan.loss_weights["style"].factor) == 5e3 for plan in plans):
+            raise MemoryError("out of memory")
+        return optimise(plans, resume)
+
+    monkeypatch.setattr(lanes, "optimise", failing)
+    arguments = ["study", mine, "--content", PHOTOS[0], "--style", PAINTINGS[0], "--out", tmp_path, "--quiet"]
+    assert cli.main([str(each) for each in arguments]) == 1
+    told = capsys.readouterr().err
+    assert "grid, style_weight 5000.0, steps 5" in told.replace("5000,", "5000.0,")
+    assert "MemoryError: out of memory" in told
+    table = read(tmp_path / "cells.csv")
+    assert [row["ended"].partition(":")[0] for row in table] == ["finished", "finished", "failed", "failed"]
+    assert "out of memory" in (tmp_path / "report.html").read_text()
+    monkeypatch.setattr(lanes, "optimise", optimise)
+    assert cli.main([str(each) for each in arguments]) == 0  # and it is tried again
+
+
+def test_a_run_that_diverges_is_told(mine, tmp_path):
+    text = STUDY.replace("[grids.axes]", '[grids.settings]\noptimizer = "sgd"\nclamp = false\n[grids.axes]')
+    mine.write_text(text.replace("style_weight = [50, 5e3]", "learning_rate = [1e-9, 1e9]"))
+    found = run(mine, tmp_path)
+    assert [row.ended for row in found.rows[:2]] == ["finished", "finished"]
+    assert all(row.ended.startswith("diverged after") for row in found.rows[2:])
+    assert all(np.isfinite(list(row.losses.values())).all() for row in found.rows)
+    assert "diverged after" in (tmp_path / "report.html").read_text()
+    assert not found.failed
+
+
+@pytest.mark.parametrize(
+    ("content", "style", "says"),
+    [
+        ([], PAINTINGS[0], "content: no picture is given"),
+        ("missing.jpg", PAINTINGS[0], "content: there is no file"),
+        (PHOTOS[0], __file__, "style: "),
+        (PHOTOS[0], np.zeros((3, 3, 7)), "style: "),
+    ],
+)
+def test_pictures_are_read_before_anything_runs(mine, tmp_path, content, style, says):
+    out = tmp_path / "out"
+    assert says in refusal(jaxnst.run_study, mine, content, style, out)
+    assert not out.exists()
+
+
+@pytest.mark.parametrize(
+    ("change", "says"),
+    [
+        (("size = 32", "size = 12"), "too few to measure"),
+        (("style_weight = [50, 5e3]", "size = [32, 1]"), "grid, size 1, steps"),
+        (("[grids.axes]", '[grids.axes]\ncontent = ["content 1", "content 3"]'), "asks for content 3, and 2"),
+        (
+            ("[grids.axes]", '[grids.axes]\ncontent = ["none"]\ncolor = ["luminance"]'),
+            "needs a content picture",
+        ),
+        (('"relu2_1"]\nstyle', '"relu2_1"]\nweights = "nowhere.h5"\nstyle'), "weights"),
+    ],
+)
+def test_every_cell_is_checked_before_anything_runs(mine, tmp_path, change, says):
+    assert change[0] in STUDY
+    mine.write_text(STUDY.replace(*change, 1))
+    out = tmp_path / "out"
+    assert says in refusal(run, mine, out)
+    assert not out.exists()
+
+
+def test_an_output_that_will_not_do(mine, tmp_path):
+    assert "is a file" in refusal(run, mine, mine)
+    assert "there is no folder" in refusal(run, mine, tmp_path / "no" / "out")
+
+
+def test_a_missing_extra_is_told_before_anything_runs(mine, tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "jinja2", None)
+    monkeypatch.delitem(sys.modules, "jaxnst.studies.report", raising=False)
+    assert "pip install 'jaxnst[report]'" in refusal(run, mine, tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+
+
+def test_damaged_results_are_made_again(mine, tmp_path):
+    run(mine, tmp_path)
+    before = whole(tmp_path)
+    folders = sorted((tmp_path / "runs").iterdir())
+    (folders[0] / "run.json").write_text("{")
+    next(folders[1].glob("*.png")).unlink()
+    (tmp_path / "unfinished.h5").write_bytes(b"damaged")
+    run(mine, tmp_path)
+    assert whole(tmp_path) == before
+
+
+@pytest.mark.parametrize("name", names())
+def test_the_quick_form_of_each_study_runs(name, tmp_path):
+    """At the smallest size at which the deepest layer has a position."""
+    found = run(name, tmp_path, quick=True, size=32)
+    assert not found.failed
+    assert (tmp_path / "report.html").stat().st_size > 50_000
+    for row in found.rows:
+        assert row.measured
+        assert np.isfinite(list(row.numbers.values())).all(), row.cell.name
+
+
+def test_ranka_shows_feature_maps(tmp_path):
+    found = run("ranka", tmp_path, quick=True, size=32, grids=["guidelines"])
+    assert len(found.rows) == 4
+    assert len({row.cell.config for row in found.rows}) == 4
