@@ -49,7 +49,8 @@ class Config:
     """Share of the content picture in a start of `blend`, 0 to 1; the rest is noise."""
 
     weights: str = "caffe"
-    """Network weights: caffe, torchvision, or the path of an HDF5 file."""
+    """Network weights: caffe, caffe-unit (the same, with features as large as in PyTorch code), torchvision,
+    or the path of an HDF5 file."""
     pooling: str = "max"
     """max, average or l2."""
     pooling_rescale: bool = False

@@ -86,7 +86,7 @@ def program(plan: Plan) -> Hashable:
         bool(plan.content_masks),
         bool(plan.style_masks),
         jax.tree.structure((render_at(plan, plan.sizes[0]), to_transforms(config))),
-        plan.weights.sha256,
+        (plan.weights.name, plan.weights.sha256),
     )
 
 
@@ -102,7 +102,7 @@ def most(plan: Plan) -> int:
 def gather(plans: Iterable[Plan]) -> list[Plan]:
     """The plans, with one array for all that are equal, so that memory and work are shared."""
     arrays: dict[bytes, np.ndarray] = {}
-    params: dict[str, Any] = {}
+    params: dict[tuple[str, str], Any] = {}
 
     def one(array: np.ndarray) -> np.ndarray:
         return arrays.setdefault(hashlib.sha256(f"{array.shape}".encode() + array.tobytes()).digest(), array)
@@ -114,7 +114,7 @@ def gather(plans: Iterable[Plan]) -> list[Plan]:
             styles=[one(style) for style in plan.styles],
             content_masks=[one(mask) for mask in plan.content_masks],
             style_masks=[one(mask) for mask in plan.style_masks],
-            params=params.setdefault(plan.weights.sha256, plan.params),
+            params=params.setdefault((plan.weights.name, plan.weights.sha256), plan.params),
         )
         for plan in plans
     ]

@@ -27,9 +27,14 @@ from jaxnst.weights_conversion import (
     require,
 )
 
-NAMES = ("caffe", "torchvision")
+NAMES = ("caffe", "caffe-unit", "torchvision")
+SHIPPED = ("caffe", "caffe-unit")
 CAFFE_SHA256 = "1962e166c2c8fdf4edc5dac562f0fe8126f0a11ee182b7d455e01a15a6ad2a3a"
 """What the shipped file must have, whatever it records of itself."""
+
+UNIT = 255 * 0.226
+"""By what the features of caffe-unit are smaller than caffe's: caffe's input has a range of 255, torchvision's one
+of 1 / 0.226, the mean of its (0.229, 0.224, 0.225)."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -90,8 +95,10 @@ def load_weights(name: str | os.PathLike[str] = "caffe") -> Weights:
     """Read weights, check their digest, and turn them into float32 for RGB input.
 
     Args:
-      name: "caffe" (shipped), "torchvision" (after `fetch`), or the path of an .h5 file of the schema in
-        weights/README.md; default "caffe".
+      name: "caffe" (shipped), "caffe-unit" (the same network for input of unit variance: all features are
+        those of caffe divided by `UNIT`, about as large as torchvision's, for which the weights of content
+        and style in most PyTorch code are meant), "torchvision" (after `fetch`), or the path of an .h5 file
+        of the schema in weights/README.md; default "caffe".
 
     Returns:
       The weights as NumPy arrays, with where they come from.
@@ -116,6 +123,9 @@ def _load(name: str, path: Path, state: tuple[int, int]) -> Weights:
         mean, std = mean[::-1].copy(), std[::-1].copy()
         layers["conv1_1"]["kernel"] = np.ascontiguousarray(layers["conv1_1"]["kernel"][:, :, ::-1])
     preprocessing = {"scale": np.array(trained.input_scale, np.float32), "mean": mean, "std": std}
+    if name == "caffe-unit":  # ReLU and pooling are homogeneous; biases must shrink as the input does
+        preprocessing["std"] = std * np.float32(UNIT)
+        layers = {layer: of | {"bias": of["bias"] / np.float32(UNIT)} for layer, of in layers.items()}
     return Weights(name, path, **attributes, params={"input": preprocessing, **layers})
 
 
@@ -127,7 +137,8 @@ def list_weights() -> list[WeightsRecord]:
     """
     records = []
     for name in NAMES:
-        location, about = "not fetched", {"source": TORCHVISION.url, "licence": LICENCE[name], "sha256": ""}
+        licence = LICENCE[name.partition("-")[0]]
+        location, about = "not fetched", {"source": TORCHVISION.url, "licence": licence, "sha256": ""}
         with contextlib.suppress(InputError):
             path = _find(name)
             location = f"{path} (damaged)"
@@ -181,7 +192,7 @@ def fetch(
       InputError: no network, a connection cut half-way, wrong bytes, no PyTorch to read a .pth file with,
         or a file that is not a VGG19.
     """
-    if choose("weights", name, NAMES) == "caffe":
+    if choose("weights", name, NAMES) in SHIPPED:
         return _shipped()
     folder = Path(cache) if cache else cache_folder()
     target = folder / f"vgg19_{name}.h5"
@@ -288,7 +299,7 @@ def _find(name: str | os.PathLike[str]) -> Path:
         chosen = choose("weights", str(name), NAMES)
     except InputError as error:
         raise InputError(f"{error} Or give the path of an .h5 file.") from None
-    if chosen == "caffe":
+    if chosen in SHIPPED:
         return _shipped()
     path = cache_folder() / f"vgg19_{chosen}.h5"
     if not path.is_file():
@@ -297,7 +308,7 @@ def _find(name: str | os.PathLike[str]) -> Path:
 
 
 def _check_shipped(name: str | os.PathLike[str], sha256: str) -> None:
-    if str(name) == "caffe" and sha256 != CAFFE_SHA256:
+    if str(name) in SHIPPED and sha256 != CAFFE_SHA256:
         raise InputError(
             f"weights: the shipped file has SHA-256 {sha256}, not {CAFFE_SHA256}; install jaxnst again."
         )

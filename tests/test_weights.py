@@ -19,8 +19,10 @@ import h5py
 import numpy as np
 import pytest
 
+from jaxnst.core import vgg
 from jaxnst.errors import InputError
-from jaxnst.weights import Source, Weights, fetch, list_weights, load_weights, verify
+from jaxnst.evaluation import features
+from jaxnst.weights import UNIT, Source, Weights, fetch, list_weights, load_weights, verify
 from jaxnst.weights_conversion import convert
 
 SHIPPED = Path(__file__).parent.parent / "weights" / "vgg19_caffe.h5"
@@ -173,6 +175,20 @@ def test_loading_turns_bgr_weights_into_rgb_weights():
         np.einsum("hwi,hwio->o", caffe, kernel),
         rtol=1e-4,
         atol=1e-3,
+    )
+
+
+def test_caffe_unit_is_the_same_network_with_smaller_features(photo):
+    """Every feature is caffe's divided by one number."""
+    found = {name: features(photo, vgg.LAYERS, name) for name in ("caffe", "caffe-unit")}
+    assert verify("caffe-unit") == verify("caffe")
+    for layer in vgg.LAYERS:
+        caffe, unit = found["caffe"][layer], found["caffe-unit"][layer]
+        np.testing.assert_allclose(UNIT * unit, caffe, atol=1e-5 * np.abs(caffe).max(), err_msg=layer)
+    # Within a factor of two of a picture normalised as torchvision's network wants it.
+    params = load_weights("caffe-unit").params["input"]
+    np.testing.assert_allclose(
+        params["scale"] / params["std"], 1 / np.array([0.229, 0.224, 0.225]), rtol=0.02
     )
 
 
@@ -336,7 +352,7 @@ def test_rubbish_does_not_convert(folder, suffix):
     ("name", "message"),
     [
         ("cafe", "did you mean caffe.*path of an .h5 file"),
-        ("resnet", "caffe, torchvision.*path of an .h5 file"),
+        ("resnet", "caffe, caffe-unit, torchvision.*path of an .h5 file"),
         ("nowhere/vgg19.h5", "no file nowhere"),
     ],
 )
@@ -407,14 +423,14 @@ def test_torchvision_says_how_to_get_it(monkeypatch, folder):
     monkeypatch.setenv("JAXNST_CACHE", str(folder))
     with pytest.raises(InputError, match=r"weights: .*run: jaxnst weights fetch torchvision"):
         load_weights("torchvision")
-    caffe, torchvision = list_weights()
+    caffe, _, torchvision = list_weights()
     assert (caffe.name, Path(caffe.location).name) == ("caffe", SHIPPED.name)
     assert caffe.sha256 == verify("caffe")
     assert (torchvision.name, torchvision.location) == ("torchvision", "not fetched")
     assert torchvision.licence
     shutil.copyfile(SHIPPED, folder / "vgg19_torchvision.h5")
     truncate(folder / "vgg19_torchvision.h5")
-    assert "(damaged)" in list_weights()[1].location
+    assert "(damaged)" in list_weights()[2].location
 
 
 # Fetching

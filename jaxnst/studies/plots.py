@@ -167,6 +167,11 @@ def loss_curves(curves: Mapping[str, Curves], title: str = "", panel_width: floa
     return figure
 
 
+def short(value: float) -> str:
+    """A number in three digits."""
+    return f"{value:.3g}".replace("e+0", "e").replace("e+", "e")
+
+
 def _positive(losses: Float[np.ndarray, " steps"]) -> Float[np.ndarray, " steps"]:
     """What a logarithmic axis can show."""
     return np.where(np.asarray(losses) > 0, losses, np.nan)
@@ -179,7 +184,7 @@ def _style(panel: Axes, name: str, values: Float[np.ndarray, " values"]) -> None
     decades = LogLocator(subs=(1.0,) if ratio > 100 else (1.0, 2.0, 5.0), numticks=6)
     panel.yaxis.set_major_locator(MaxNLocator(4) if ratio < 4 else decades)
     panel.yaxis.set_minor_locator(NullLocator())
-    panel.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:.3g}".replace("e+0", "e").replace("e+", "e")))
+    panel.yaxis.set_major_formatter(FuncFormatter(lambda value, _: short(value)))
     panel.xaxis.set_major_locator(MaxNLocator(5, integer=True))
     panel.set_title(name, fontsize=9, loc="left", color=INK)
     panel.tick_params(labelsize=7, colors=FAINT)
