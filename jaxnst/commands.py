@@ -250,6 +250,7 @@ def study(
     quick: bool = False,
     grids: Annotated[tuple[str, ...], arg(metavar="GRID [GRID ...]")] = (),
     size: int | None = None,
+    weights: str | None = None,
     quiet: bool = False,
 ) -> int:
     """Run an experiment over many settings, and write a report of it.
@@ -262,12 +263,14 @@ def study(
       quick: the study's quick form: small pictures, few steps.
       grids: only these grids of the study.
       size: longer side of the pictures in pixels, where it is not what the study varies.
+      weights: network weights in place of the study's.
       quiet: no progress bar, no messages.
     """
     from jaxnst import studies
 
     _cache_compiled_programs()
-    settings = {} if size is None else {"size": size}
+    given = {"size": size, "weights": weights}
+    settings = {name: value for name, value in given.items() if value is not None}
     try:
         done = studies.run_study(
             name, content, style, out, quick=quick, grids=grids, progress=not quiet, **settings

@@ -33,8 +33,8 @@ CAFFE_SHA256 = "1962e166c2c8fdf4edc5dac562f0fe8126f0a11ee182b7d455e01a15a6ad2a3a
 """What the shipped file must have, whatever it records of itself."""
 
 UNIT = 255 * 0.226
-"""By what the features of caffe-unit are smaller than caffe's: caffe's input has a range of 255, torchvision's one
-of 1 / 0.226, the mean of its (0.229, 0.224, 0.225)."""
+"""By what the features of caffe-unit are smaller than caffe's: the input of that has a range of 255, that of
+torchvision's network one of 1 / 0.226, the mean of (0.229, 0.224, 0.225)."""
 
 
 @dataclass(frozen=True, eq=False)

@@ -108,6 +108,7 @@ AXES = "[grids.axes]\nblend = [0.3]\n"
             GRID + "[grids.axes]\nseed = [1]\n[grids.axes.who]\na = { seed = 3 }\n",
             "seed and who both set seed",
         ),
+        (GRID + "[grids.axes.weights]\na = { seed = 3 }\n", "'a' does not set weights"),
         (GRID + "[grids.settings]\nblend = 0.1\n" + AXES, "blend is an axis and among the settings"),
         (GRID + "[grids.axes]\nblend = [0.3, 1.3]\n", "at blend 1.3: blend: 1.3"),
         (GRID + '[grids.axes]\noptimizer = ["adam", "lbfg"]\n', "at optimizer lbfg: optimizer: there is no"),

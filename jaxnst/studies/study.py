@@ -241,6 +241,8 @@ def _read_axis(where: str, axis: str, given: Any) -> dict[str, dict[str, Any]]:
             if not isinstance(settings, dict) or not settings:
                 raise InputError(f"study: {where}: {label!r} is not a table of settings.")
             _check_keys(f"{where}, {label}", settings, SETTINGS)
+            if axis in SETTINGS and axis not in settings:
+                raise InputError(f"study: {where}: {label!r} does not set {axis}; rename the axis.")
         return given
     choose(f"study: {where}", axis, SETTINGS)
     points = {_label(value): {axis: value} for value in given}

@@ -1,0 +1,460 @@
+"""What the five reports say or ask, each as a function of a study's table that gives what was measured.
+
+Of a table alone: pictures and runs are not looked at. `make_study_pages.py` writes the answers down.
+"""
+
+from __future__ import annotations
+
+import csv
+import itertools
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+
+from jaxnst import metrics
+
+PICTURE_COLUMNS = ("content", "style")
+"""Which pictures a cell is of; metrics of these names have a layer behind them."""
+
+
+class Cells:
+    """One `cells.csv`."""
+
+    def __init__(self, path: Path) -> None:
+        """Read it."""
+        self.pair = path.stem
+        with path.open(newline="") as file:
+            self.rows = list(csv.DictReader(file))
+
+    def pick(self, grid: str, **labels: str | float) -> list[dict[str, str]]:
+        """Rows of a grid with these labels, in order."""
+        wanted = {
+            axis: f"{label:g}" if isinstance(label, float | int) else label for axis, label in labels.items()
+        }
+        return [
+            row
+            for row in self.rows
+            if row["grid"] == grid and all(row[axis] == label for axis, label in wanted.items())
+        ]
+
+    def has(self, grid: str) -> bool:
+        """Whether this table has a grid."""
+        return bool(self.pick(grid))
+
+    def value(self, name: str, grid: str, **labels: str | float) -> float:
+        """A loss or metric of the cells that match: of several losses the geometric mean, else the mean."""
+        found = [number(row, name) for row in self.pick(grid, **labels)]
+        return float(np.exp(np.mean(np.log(found))) if name.startswith("loss/") else np.mean(found))
+
+    def along(
+        self, name: str, grid: str, axis: str, values: Sequence[str | float], **labels: str | float
+    ) -> list[float]:
+        """A value for each label of an axis."""
+        return [self.value(name, grid, **{axis: value}, **labels) for value in values]
+
+
+def number(row: dict[str, str], name: str) -> float:
+    """A column, or the mean of a metric's columns."""
+    if name.startswith("loss/"):
+        return float(row[name])
+
+    found = [
+        float(text)
+        for column, text in row.items()
+        if text
+        and column not in PICTURE_COLUMNS
+        and name in (column, column.rpartition("/")[0], metrics.kind(column))
+    ]
+    return float(np.mean(found))
+
+
+class Found(NamedTuple):
+    """What a table says of a claim; `holds` is None where there is nothing to hold."""
+
+    numbers: str
+    holds: bool | None
+
+
+@dataclass(frozen=True)
+class Claim:
+    """Something that a report says, or that its experiment asks.
+
+    Attributes:
+      text: in a sentence.
+      grid: that it is about; tables without it say nothing.
+      check: what a table says of it.
+    """
+
+    text: str
+    grid: str
+    check: Callable[[Cells], Found]
+
+
+def show(values: Sequence[float]) -> str:
+    """Numbers in a row."""
+    return ", ".join(f"{value:.3g}".replace("e+0", "e").replace("e+", "e") for value in values)
+
+
+def falls(values: Sequence[float]) -> bool:
+    """Each is below the one before."""
+    return all(b < a for a, b in itertools.pairwise(values))
+
+
+def rises(values: Sequence[float]) -> bool:
+    """Each is above the one before."""
+    return falls(list(values)[::-1])
+
+
+def trend(
+    text: str,
+    name: str,
+    grid: str,
+    axis: str,
+    values: Sequence[str | float],
+    test: Callable,
+    **labels: str | float,
+) -> Claim:
+    """A claim about how a number changes along an axis."""
+
+    def check(cells: Cells) -> Found:
+        found = cells.along(name, grid, axis, values, **labels)
+        return Found(
+            f"{name} at {axis} {', '.join(_label(value) for value in values)}: {show(found)}", test(found)
+        )
+
+    return Claim(text, grid, check)
+
+
+def _label(value: str | float) -> str:
+    return value if isinstance(value, str) else f"{value:g}"
+
+
+def lowest(at: int) -> Callable[[Sequence[float]], bool]:
+    """The one in this place is the least."""
+    return lambda values: int(np.argmin(values)) == at
+
+
+def best(at: int, higher: bool) -> Callable[[Sequence[float]], bool]:
+    """The one in this place is the best."""
+    return lambda values: int(np.argmax(values) if higher else np.argmin(values)) == at
+
+
+def _fall_done(grid: str, by: int, first: int, last: int, **labels: str | float) -> Callable[[Cells], Found]:
+    def check(cells: Cells) -> Found:
+        begun, there, ended = cells.along("loss/total", grid, "steps", (first, by, last), **labels)
+        share = (begun - there) / (begun - ended)
+        left = there / ended
+        return Found(
+            f"{share:.1%} of the fall between steps {first} and {last} is done at {by}; the total is then "
+            f"{left:.2f} times the last",
+            share > 0.5,
+        )
+
+    return check
+
+
+def _seeds(cells: Cells) -> Found:
+    total = cells.along("loss/total", "iterations", "seed", (0, 2019), steps=1000)
+    similar = cells.along("ssim", "iterations", "seed", (0, 2019), steps=1000)
+    apart = abs(total[0] / total[1] - 1)
+    return Found(f"total {show(total)}, {apart:.1%} apart; ssim {show(similar)}", apart < 0.05)
+
+
+def _relu_beats_conv(kind: str) -> Callable[[Cells], Found]:
+    """Subset by subset, by the metrics, which no choice of layers changes."""
+
+    def check(cells: Cells) -> Found:
+        conv, relu = (cells.pick(f"{kind}-{layer}") for layer in ("conv", "relu"))
+        told, wins = [], 0
+        for name in ("content", "style", "sliced_wasserstein"):
+            pairs = [(number(a, name), number(b, name)) for a, b in zip(conv, relu, strict=True)]
+            better = sum(b < a for a, b in pairs)
+            ratio = float(np.median([b / a for a, b in pairs]))
+            wins += better * 2 > len(pairs)
+            told.append(f"{name}: ReLU is nearer in {better} of {len(pairs)}, median ratio {ratio:.3f}")
+        return Found("; ".join(told), wins >= 2)
+
+    return check
+
+
+def _optimizers(cells: Cells) -> Found:
+    rows = cells.pick("optimizer")
+    total = {row["optimizer"]: float(row["loss/total"]) for row in rows if row["ended"] == "finished"}
+    diverged = [row["optimizer"] for row in rows if row["ended"] != "finished"]
+    told = "; ".join(f"{name}: {show([value])}" for name, value in total.items())
+    told += f"; diverged: {', '.join(diverged)}" if diverged else ""
+    others = min(value for name, value in total.items() if name.startswith("adam"))
+    return Found(f"total {told}", total["lbfgs 1"] < others)
+
+
+def _revised(name: str) -> Callable[[Cells], Found]:
+    def check(cells: Cells) -> Found:
+        pairs = pairs_of(cells)
+        ratios = [number(revised, name) / number(baseline, name) for baseline, revised in pairs.values()]
+        better = sum(ratio < 1 for ratio in ratios)
+        told = f"revised is nearer in {better} of {len(ratios)} pairs, median ratio {np.median(ratios):.3g}"
+        return Found(f"{name}: {told}", better * 2 > len(ratios))
+
+    return check
+
+
+def pairs_of(cells: Cells) -> dict[tuple[str, str], tuple[dict[str, str], dict[str, str]]]:
+    """Baseline and revised of each pair of two different pictures."""
+    found: dict[tuple[str, str], dict[str, dict[str, str]]] = {}
+    for row in cells.pick("pairs"):
+        if row["content"] != row["style"]:
+            found.setdefault((row["content"], row["style"]), {})[row["preset"]] = row
+    return {key: (of["joshi-hu"], of["joshi-hu-revised"]) for key, of in found.items()}
+
+
+def _told(grid: str, axis: str, names: Sequence[str], **labels: str | float) -> Callable[[Cells], Found]:
+    """What was measured, where a report's experiment asks and claims nothing that we know of."""
+
+    def check(cells: Cells) -> Found:
+        rows = cells.pick(grid, **labels)
+        told = (
+            f"{row[axis]}: {', '.join(f'{name} {show([number(row, name)])}' for name in names)}"
+            for row in rows
+        )
+        return Found("; ".join(told), None)
+
+    return check
+
+
+BLENDS, RATES = (0.3, 0.5, 0.7), (0.4, 0.7, 1.0)
+GUIDELINES = ("content-preservation", "strong-style", "balanced", "challenging-pairs")
+PRESETS = tuple(f"ranka-{name}" for name in GUIDELINES)
+DEEPER = ("conv1_1", "conv2_1", "conv3_1", "conv4_1", "conv5_1")
+MORE = ("conv1_1", "to conv2_1", "to conv3_1", "to conv4_1", "to conv5_1")
+SHARES = ("1 0", "0.75 0.25", "0.5 0.5", "0.25 0.75", "0 1")
+FEW = ("1 : 1e6", "10 : 1e5")
+
+CLAIMS: dict[str, tuple[Claim, ...]] = {
+    "ranka": (
+        trend(
+            "A higher noise ratio starts at a lower content loss",
+            "loss/content",
+            "noise-ratio",
+            "blend",
+            BLENDS,
+            falls,
+            steps=1,
+        ),
+        trend(
+            "A lower noise ratio ends at a lower style loss",
+            "loss/style",
+            "noise-ratio",
+            "blend",
+            BLENDS,
+            rises,
+            steps=1000,
+        ),
+        trend(
+            "Learning rate 0.7 ends lowest",
+            "loss/total",
+            "noise-ratio",
+            "learning_rate",
+            RATES,
+            lowest(1),
+            steps=1000,
+        ),
+        Claim(
+            "Most of the loss falls before step 750 (here: 800)",
+            "noise-ratio",
+            _fall_done("noise-ratio", 800, 1, 1000),
+        ),
+        trend(
+            "Guideline: content preservation keeps most of the content",
+            "ssim",
+            "guidelines",
+            "preset",
+            PRESETS,
+            best(0, higher=True),
+        ),
+        trend(
+            "Guideline: strong style comes nearest to the style",
+            "style",
+            "guidelines",
+            "preset",
+            PRESETS,
+            best(1, higher=False),
+        ),
+    ),
+    "jaiswal": (
+        trend(
+            "The more a style weighs, the nearer the picture is to it (style 1's share 1 to 0)",
+            "color/style 1",
+            "blends",
+            "style_weights",
+            SHARES,
+            rises,
+        ),
+        trend(
+            "Deeper layers keep less of the content",
+            "ssim",
+            "content-reconstruction",
+            "content_layers",
+            DEEPER,
+            falls,
+        ),
+        trend(
+            "More layers bring a texture nearer to the style",
+            "style",
+            "style-reconstruction",
+            "style_layers",
+            MORE,
+            falls,
+        ),
+        Claim(
+            "One style to two contents",
+            "contents",
+            _told("contents", "content", ("loss/style", "style", "ssim")),
+        ),
+        Claim(
+            "128 and 512 pixels", "sizes", _told("sizes", "size", ("content", "ssim", "style", "color/style"))
+        ),
+    ),
+    "wang": (
+        Claim("Seeds hardly matter (total less than 5 % apart)", "iterations", _seeds),
+        Claim(
+            "Most of the loss falls before step 750 (here: 700)",
+            "iterations",
+            _fall_done("iterations", 700, 100, 1000),
+        ),
+        trend(
+            "The deeper the content layer, the less of the content is kept",
+            "ssim",
+            "content-layer",
+            "content_layers",
+            ("relu1_1", "relu3_1", "relu5_1"),
+            falls,
+        ),
+        trend(
+            "The larger the ratio, the less of the content is kept",
+            "ssim",
+            "ratio",
+            "style_weight",
+            (100, 1000, 10000),
+            falls,
+        ),
+        trend(
+            "The larger the ratio, the nearer to the style",
+            "style",
+            "ratio",
+            "style_weight",
+            (100, 1000, 10000),
+            falls,
+        ),
+    ),
+    "danayak": (
+        trend(
+            "Weights 10 : 1e5 keep more of the content than 1 : 1e6",
+            "ssim",
+            "weights",
+            "content_to_style",
+            FEW,
+            rises,
+        ),
+        trend("Weights 1 : 1e6 come nearer to the style", "style", "weights", "content_to_style", FEW, rises),
+        trend(
+            "Learning rate 0.003 ends lower than 0.001",
+            "loss/total",
+            "weights",
+            "learning_rate",
+            (0.003, 0.001),
+            rises,
+            content_to_style="1 : 1e6",
+        ),
+        trend(
+            "5000 steps end lower than 2000",
+            "loss/total",
+            "weights",
+            "steps",
+            (2000, 5000),
+            falls,
+            content_to_style="1 : 1e6",
+        ),
+        trend(
+            "Weighted style layers keep more of the content than equal ones",
+            "ssim",
+            "layers",
+            "layers",
+            ("1, 0.75, 0.2, 0.2, 0.2", "equal"),
+            falls,
+        ),
+        trend(
+            "Equal style layers come nearer to the style",
+            "style",
+            "layers",
+            "layers",
+            ("1, 0.75, 0.2, 0.2, 0.2", "equal"),
+            falls,
+        ),
+    ),
+    "joshi-hu": (
+        Claim(
+            "After 300 iterations little is gained", "iterations", _fall_done("iterations", 300, 100, 2000)
+        ),
+        Claim("ReLU layers beat conv layers, for content", "content-relu", _relu_beats_conv("content")),
+        Claim("ReLU layers beat conv layers, for style", "style-relu", _relu_beats_conv("style")),
+        trend(
+            "A larger style weight brings the picture nearer to the style",
+            "style",
+            "style-weight",
+            "style_weight",
+            (100, 1000, 1e5, 1e6),
+            falls,
+        ),
+        trend(
+            "A larger content weight keeps more of the content",
+            "ssim",
+            "content-weight",
+            "content_weight",
+            (1, 5, 10, 20, 100),
+            rises,
+        ),
+        trend(
+            "The smaller the shift factor, the less of the content is kept",
+            "ssim",
+            "shift",
+            "random_shift",
+            (0.95, 0.96, 0.97, 0.98, 0.99),
+            rises,
+        ),
+        trend(
+            "Starting from the content ends lowest (baseline)",
+            "loss/total",
+            "start",
+            "start",
+            ("content", "noise", "black"),
+            lowest(0),
+            preset="joshi-hu",
+        ),
+        trend(
+            "Starting from the content ends lowest (revised)",
+            "loss/total",
+            "start",
+            "start",
+            ("content", "noise", "black"),
+            lowest(0),
+            preset="joshi-hu-revised",
+        ),
+        trend(
+            "L1 ends far above L2",
+            "loss/total",
+            "norm",
+            "norm",
+            ("l2", "l1"),
+            lambda values: values[1] > 2 * values[0],
+        ),
+        trend("By a yardstick of its own, L1 ends above L2", "style", "norm", "norm", ("l2", "l1"), rises),
+        Claim("L-BFGS ends below Adam", "optimizer", _optimizers),
+        Claim(
+            "The revised algorithm keeps more of the content than the baseline", "pairs", _revised("content")
+        ),
+        Claim("The revised algorithm comes nearer to the style", "pairs", _revised("style")),
+    ),
+}
