@@ -18,13 +18,13 @@ DOCS = Path(__file__).parent.parent / "docs" / "studies"
 
 HOW_TO_READ = (
     "Of each pair what its table says. Losses are the parts, unweighted; metrics are means over layers: "
-    "`content` and `style` distances (lower is nearer), `ssim` a similarity (higher is nearer). Where several "
-    "cells match, losses are their geometric mean and metrics their mean."
+    "`content` and `style` distances (lower is nearer), `ssim` a similarity (higher is nearer). Where "
+    "several cells match, losses are their geometric mean and metrics their mean."
 )
 OF_LAYERS = (
     "Which of the five layers count: for content (the style is compared at all five) and for style (the "
-    "content is compared at conv2_2). Distances to the photo (`content`) and to the painting (`style`), means "
-    "over layers."
+    "content is compared at conv2_2). Distances to the photo (`content`) and to the painting (`style`), "
+    "means over layers."
 )
 
 
