@@ -3,6 +3,7 @@
 `python -m benchmarks.studies`: the same cells, which differ in learning rate and style weight. One after
 another is `jaxnst.stylize` in a loop, which shares the compiled program as well; a process each is the
 command, with its programs cached. Compilation is not counted, except that of the first batch, told beside.
+`--suite lanes`: seconds for a step of a lane, over the number of lanes.
 """
 
 import argparse
@@ -20,6 +21,7 @@ from pathlib import Path
 from typing import Any
 
 import jax
+import numpy as np
 
 import jaxnst
 from jaxnst import lanes
@@ -99,9 +101,24 @@ def measure(size: int, steps: int, count: int, rounds: int) -> dict[str, Any]:
     }
 
 
+def measure_lanes(size: int, steps: int, rounds: int) -> dict[str, Any]:
+    """Time a step of 1 to 16 lanes, in turn, without the first, which compiles."""
+    taken: dict[int, list[float]] = {count: [] for count in (1, 2, 4, 8, 16)}
+    for _ in range(rounds):
+        for count, of_count in taken.items():
+            plans = lanes.gather(
+                prepare(Pictures(CONTENT, [STYLE]), config) for config in cells(size, steps, count)
+            )
+            times = [time.perf_counter() for _ in lanes.optimise(plans)]
+            of_count.append(statistics.median(np.diff(times)) / count)
+    seconds_a_lane = {count: round(statistics.median(of_count), 4) for count, of_count in taken.items()}
+    return {"size": size, "seconds_a_step_of_a_lane": seconds_a_lane, "rounds": rounds}
+
+
 def main() -> None:
     """Print a table and write JSON."""
     parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--suite", choices=("cells", "lanes"), default="cells")
     parser.add_argument("--sizes", type=int, nargs="+", default=[64, 128, 256])
     parser.add_argument("--steps", type=int, default=15)
     parser.add_argument("--cells", type=int, default=8)
@@ -109,6 +126,12 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=Path("studies.json"))
     options = parser.parse_args()
     results = []
+    if options.suite == "lanes":
+        for size in options.sizes:
+            results.append(measure_lanes(size, options.steps, options.rounds))
+            print(results[-1], flush=True)
+        write(options.out, results)
+        return
     print("size  cells per minute: batched, one after another, a process each; ratios")
     for size in options.sizes:
         results.append(measure(size, options.steps, options.cells, options.rounds))
@@ -116,10 +139,15 @@ def main() -> None:
         rates = ", ".join(f"{rate:.1f}" for rate in last["cells_per_minute"].values())
         ratios = ", ".join(f"{ratio:.2f}" for ratio in last["batched_is_faster_by"].values())
         print(f"{size:4d}  {rates}; {ratios}", flush=True)
+    write(options.out, results)
+
+
+def write(out: Path, results: list[dict[str, Any]]) -> None:
+    """With what they were measured on."""
     versions = {name: importlib.metadata.version(name) for name in ("jaxnst", "jax", "numpy")}
     device = str(jax.devices()[0].device_kind)
     report = {"device": device, "machine": platform.machine(), "versions": versions, "results": results}
-    options.out.write_text(json.dumps(report, indent=2) + "\n")
+    out.write_text(json.dumps(report, indent=2) + "\n")
 
 
 if __name__ == "__main__":

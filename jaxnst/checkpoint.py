@@ -34,20 +34,26 @@ def save(path: Path, arrays: Mapping[str, np.ndarray], about: Mapping[str, Any])
         aside.unlink(missing_ok=True)
 
 
+def about(path: Path) -> dict[str, Any] | None:
+    """What is said about the arrays of a checkpoint; None if there is none, or none that can be read."""
+    try:
+        with h5py.File(path, "r") as file:
+            return json.loads(str(file.attrs["about"]))
+    except (OSError, KeyError, RuntimeError, json.JSONDecodeError):
+        return None
+
+
 def load(path: Path) -> tuple[dict[str, np.ndarray], dict[str, Any]] | None:
-    """Read a checkpoint; None if there is none, or none that can be read."""
-    found: dict[str, np.ndarray] = {}
+    """Read a checkpoint: its arrays and what is said about them; None as for `about`."""
+    said, found = about(path), {}
 
     def keep(name: str, item: h5py.Group | h5py.Dataset) -> None:
         if isinstance(item, h5py.Dataset):
-            found[name] = np.asarray(item[()])
+            found[name.removeprefix("arrays/")] = np.asarray(item[()])
 
     try:
         with h5py.File(path, "r") as file:
-            about = json.loads(str(file.attrs["about"]))
-            arrays = file["arrays"]
-            assert isinstance(arrays, h5py.Group)
-            arrays.visititems(keep)
-    except (OSError, KeyError, AssertionError, json.JSONDecodeError):
+            file.visititems(keep)
+    except (OSError, RuntimeError):
         return None
-    return found, about
+    return None if said is None else (found, said)

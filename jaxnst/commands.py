@@ -275,7 +275,7 @@ def study(
         done = studies.run_study(
             name, content, style, out, quick=quick, grids=grids, progress=not quiet, **settings
         )
-    except studies.Interrupted:
+    except (studies.Interrupted, KeyboardInterrupt):
         print("jaxnst: interrupted; the same command goes on from here.", file=sys.stderr)
         return INTERRUPTED
     for row in done.failed:

@@ -86,7 +86,7 @@ def features(
     Args:
       image: a path, a `PIL.Image` or an array.
       layers: names from `jaxnst.LAYERS`.
-      weights: caffe, torchvision, or the path of an HDF5 file.
+      weights: caffe, caffe-unit, torchvision, or the path of an HDF5 file.
       pooling: max, average or l2.
 
     Returns:

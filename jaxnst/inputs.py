@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Hashable, Mapping
 from typing import TYPE_CHECKING, Any
 
 import jax
@@ -32,6 +32,23 @@ def targets_at(plan: Plan, size: tuple[int, int]) -> objective.Targets:
         [masks.resize(mask, size) for mask in plan.content_masks],
         [masks.resize(mask, style_size(plan.config, mask, size)) for mask in plan.style_masks],
     )
+
+
+def target_shapes(plan: Plan, size: tuple[int, int]) -> Hashable:
+    """What a compiler sees of the targets, without computing them; style pictures may differ in size."""
+
+    def floats(*shape: int) -> jax.ShapeDtypeStruct:
+        return jax.ShapeDtypeStruct(shape, jnp.float32)
+
+    found = _targets.eval_shape(
+        to_objective(plan.config),
+        plan.params,
+        None if plan.content is None else floats(*size, 3),
+        [floats(*style_size(plan.config, style, size), 3) for style in plan.styles],
+        [floats(*size) for _ in plan.content_masks],
+        [floats(*style_size(plan.config, mask, size)) for mask in plan.style_masks],
+    )
+    return jax.tree.structure(found), tuple((leaf.shape, leaf.dtype) for leaf in jax.tree.leaves(found))
 
 
 def render_at(plan: Plan, size: tuple[int, int]) -> tuple[Callable[[Array], Array], ...]:

@@ -18,9 +18,9 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxnst.core import solver
-from jaxnst.inputs import first_picture, for_this_backend, inputs_at, render_at
+from jaxnst.inputs import first_picture, for_this_backend, inputs_at, render_at, target_shapes
 from jaxnst.memory import NETWORK_BYTES, available_bytes, estimate_bytes
-from jaxnst.plan import Plan, style_size
+from jaxnst.plan import Plan
 from jaxnst.translate import to_problem, to_transforms
 
 if TYPE_CHECKING:
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     Axes = tuple[int | None, ...]
 
 MOST_LANES = 16
-"""More gain nothing on a CPU (`benchmarks/results/studies_cpu.json`)."""
+"""On a CPU the gain ends at 8 (benchmarks/results/lanes_cpu.json); on accelerators: not measured."""
 
 
 class State(NamedTuple):
@@ -57,14 +57,13 @@ class Progress:
     Attributes:
       step: steps done, from 0.
       losses: of the pictures after these steps, by name, `[lanes]`; not a number where a lane has diverged.
-      alive: `[lanes]`, whether a lane's picture is that of this step, or the last one that had a loss.
-      render: makes the pictures, not clipped, `[lanes, H, W, 3]`.
+      render: makes the pictures, not clipped, `[lanes, H, W, 3]`; of a lane that has diverged, the last that
+        had a loss.
       state: for step `step + 1`; good until that is made, as `render` is. See `leaves_of`.
     """
 
     step: int
     losses: dict[str, Float[np.ndarray, " lanes"]]
-    alive: Bool[np.ndarray, " lanes"]
     render: functools.partial[Array]
     state: State
 
@@ -77,15 +76,14 @@ class Progress:
 def program(plan: Plan) -> Hashable:
     """What two plans must have alike to be lanes of one program: all that a compiler sees, and the steps."""
     config = plan.config
+    of_picture = plan.content_masks or config.color == "luminance"
     return (
         to_problem(config),
         tuple(plan.sizes),
-        tuple(style_size(config, style, size) for size in plan.sizes for style in plan.styles),
+        tuple(target_shapes(plan, size) for size in plan.sizes),
         tuple(config.steps_at(scale) for scale in range(len(plan.sizes))),
-        plan.content is None,
-        bool(plan.content_masks),
-        bool(plan.style_masks),
-        jax.tree.structure((render_at(plan, plan.sizes[0]), to_transforms(config))),
+        jax.tree.structure(render_at(plan, plan.sizes[0])) if of_picture else None,
+        jax.tree.structure((plan.loss_weights, to_transforms(config))),
         (plan.weights.name, plan.weights.sha256),
     )
 
@@ -144,13 +142,14 @@ def optimise(
             keys = jnp.stack([jax.random.key(plan.config.seed) for plan in plans])
             state = _start(problem, axes, inputs, pictures, keys)
             state = state if leaves is None else _with_leaves(state, leaves)
+            resume = leaves = None  # as large as the state
         if scale and begin <= first:
             state = _carry(problem, size, state)
         for step in range(max(begin, first), done + last):
             state, losses = _advance(problem, axes, inputs, state)
             found = {name: np.asarray(losses[name]) for name in problem.objective.names}
             render = functools.partial(_pictures, problem, axes, inputs, state.good)
-            yield Progress(step, found, np.isfinite(found["total"]), render, state)
+            yield Progress(step, found, render, state)
 
 
 def leaves_of(state: State) -> list[np.ndarray]:

@@ -31,6 +31,8 @@ OF_LAYERS = (
 def verdict(found: Sequence[Found]) -> str:
     """Over all tables."""
     answers = {one.holds for one in found}
+    if not answers:
+        return "not measured"
     if None in answers:
         return "measured"
     return "**depends**" if len(answers) > 1 else "**holds**" if True in answers else "**does not hold**"
@@ -53,7 +55,7 @@ def markdown(header: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
 
 
 def _joshi_hu_tables(cells: Cells) -> list[str]:
-    """Their tables 2, 3 and 5."""
+    """Their tables 2 and 3."""
     lines = ["", f"## Table 2: layers ({cells.pair})", "", OF_LAYERS, ""]
     names = [f"{kind}-{layer}" for kind in ("content", "style") for layer in ("conv", "relu")]
     columns = [cells.pick(name) for name in names]
@@ -110,7 +112,7 @@ def page(name: str, tables: Sequence[Cells]) -> str:
     lines += ["## Claims", "", HOW_TO_READ, ""]
     lines += table_of_claims(CLAIMS[name], tables)
     if name == "joshi-hu":
-        lines += _joshi_hu_tables(tables[0])
+        lines += [line for cells in tables if cells.has("style-relu") for line in _joshi_hu_tables(cells)]
         lines += [line for cells in tables if cells.has("pairs") for line in _table_5(cells)]
     lines += ["", "## Tables", ""]
     lines += [f"- [data/{name}/{cells.pair}.csv](data/{name}/{cells.pair}.csv)" for cells in tables]

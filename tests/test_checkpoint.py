@@ -16,7 +16,7 @@ def test_comes_back_bit_for_bit(tmp_path):
     }
     checkpoint.save(path, arrays, {"step": 7, "names": ["x"]})
     found, about = checkpoint.load(path)
-    assert about == {"step": 7, "names": ["x"]}
+    assert about == checkpoint.about(path) == {"step": 7, "names": ["x"]}
     assert found.keys() == arrays.keys()
     for name, array in arrays.items():
         assert found[name].dtype == array.dtype
@@ -40,3 +40,4 @@ def test_what_cannot_be_read_is_none(tmp_path, damage):
         data = path.read_bytes()
         path.write_bytes({"empty": b"", "cut": data[: len(data) // 2], "other": b"not HDF5" * 99}[damage])
     assert checkpoint.load(path) is None
+    assert checkpoint.about(path) is None

@@ -11,7 +11,7 @@ from pictures import refusal
 from PIL import Image
 
 import jaxnst
-from jaxnst import color, plan, translate
+from jaxnst import color, inputs, plan, translate
 from jaxnst.core import objective, solver
 from jaxnst.core.transforms import RandomShift
 from jaxnst.images import fit_size, read_image, resize
@@ -52,7 +52,7 @@ def test_scales_go_by_any_factor_with_steps_of_their_own(pictures):
 def test_style_scale_sets_the_size_of_the_style(pictures, monkeypatch):
     seen = []
     monkeypatch.setattr(
-        plan, "_targets", lambda of, params, content, styles, *_: seen.append(styles[0].shape)
+        inputs, "_targets", lambda of, params, content, styles, *_: seen.append(styles[0].shape)
     )
     given = plan.Pictures(pictures[0], [pictures[1][:30]])
     targets_at(plan.prepare(given, jaxnst.Config(**CORE, style_scale=0.5).checked()), (36, 48))

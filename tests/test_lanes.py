@@ -94,6 +94,22 @@ def test_what_is_alike_is_there_once(plans):
     assert first.params is second.params
 
 
+def test_styles_of_other_sizes_are_lanes(photo, painting):
+    """Gram matrices have no size."""
+    config = jaxnst.Config(**SMALL).checked()
+    given = [prepare(Pictures(photo, [style]), config) for style in (painting, photo)]
+    together = lanes.gather(given)
+    assert lanes.program(together[0]) == lanes.program(together[1])
+    assert lanes.program(given[0]) != lanes.program(prepare(Pictures(painting, [photo]), config))
+    losses, _ = run(together)
+    for lane, style in enumerate((painting, photo)):
+        alone = jaxnst.stylize(photo, style, config=config, progress=False)
+        np.testing.assert_allclose(losses["total"][:4, lane], alone.history["total"], rtol=1e-3)
+    patches = config.replace(statistic=("patches",), steps=1).checked()
+    given = [prepare(Pictures(photo, [style]), patches) for style in (painting, photo)]
+    assert lanes.program(given[0]) != lanes.program(given[1])
+
+
 def test_what_the_compiler_sees_is_no_lane(plans):
     base, *others = plans(
         {}, {"steps": 5}, {"norm": "l1"}, {"size": 48}, {"random_shift": 0.9}, {"optimizer": "adam"}

@@ -33,18 +33,34 @@ def test_other_pictures_are_other_runs():
     assert len(set(runs_of(cells).values())) == 3
 
 
-def test_a_key_tells_settings_pictures_and_looks_apart():
+def test_a_key_tells_settings_pictures_and_files_apart():
     run = runs_of([cell()])[0]
-    digests = {"content 1": "a", "style 1": "b"}
-    others = [
-        dataclasses.replace(run, config=run.config.replace(seed=1)).key(digests, "w"),
-        dataclasses.replace(run, looks=(1, 60)).key(digests, "w"),
-        dataclasses.replace(run, content=None).key(digests, "w"),
-        run.key(digests | {"style 1": "c"}, "w"),
+    digests = {"content 1": "a", "style 1": "b", "mask.png": "m", "start.png": "s"}
+
+    def changed(**settings):
+        return dataclasses.replace(run, config=run.config.replace(**settings))
+
+    masked = changed(content_masks=("mask.png",))
+    started = changed(start="start.png")
+    keys = [
+        run.key(digests, "w"),
         run.key(digests, "v"),
+        run.key(digests | {"style 1": "c"}, "w"),
+        changed(seed=1).key(digests, "w"),
+        dataclasses.replace(run, content=None).key(digests, "w"),
+        *(one.key(digests, "w") for one in (masked, started)),
+        masked.key(digests | {"mask.png": "n"}, "w"),
+        started.key(digests | {"start.png": "t"}, "w"),
+        changed(start_size=64).key(digests, "w"),
+        changed(start_size=64, steps=70).key(digests, "w"),
     ]
-    assert len({run.key(digests, "w"), *others}) == 6
-    assert run.key({"content 1": "a", "style 1": "b", "style 2": "z"}, "w") == run.key(digests, "w")
+    assert len(set(keys)) == len(keys)
+    same = [
+        dataclasses.replace(run, looks=(1, 60)),
+        changed(steps=70),  # on the way
+        changed(style_weight=50, style_layer_weights=(1,)),
+    ]
+    assert {one.key(digests | {"style 2": "z"}, "w") for one in same} == {keys[0]}
 
 
 def test_the_124_trials_of_layers_are_one_program():
@@ -75,6 +91,16 @@ def test_what_is_said_layer_by_layer_stays_as_it_is(settings):
     runs = set(runs_of([cell(**settings), cell()]).values())
     found = pooled(runs)
     assert all(found[run] == run.config for run in runs)
+
+
+@pytest.mark.parametrize(
+    "settings", [{"size": 64}, {"steps": 7}, {"weights": "caffe-unit"}, {"optimizer": "adam"}]
+)
+def test_runs_of_other_programs_keep_their_layers(settings):
+    runs = set(
+        runs_of([cell(style_layers=("relu1_1",)), cell(style_layers=("relu2_1",), **settings)]).values()
+    )
+    assert all(config.style_layers == run.config.style_layers for run, config in pooled(runs).items())
 
 
 def test_layers_of_weight_zero_change_nothing(photo, painting):

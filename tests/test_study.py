@@ -74,6 +74,13 @@ def test_the_quick_form_replaces_settings_values_and_labels(write):
     assert (cell.config.blend, cell.config.seed, cell.config.size, cell.config.steps) == (0.5, 2, 32, 3)
 
 
+def test_the_callers_settings_replace_a_grids_too(write):
+    text = HEAD + GRID + "[grids.settings]\nseed = 3\n[grids.quick]\nmemory = 4\n" + AXES
+    for quick in (False, True):
+        [cell] = read_study(write(text), quick, settings={"seed": 7, "memory": 9}).cells
+        assert (cell.config.seed, cell.config.memory) == (7, 9)
+
+
 def test_the_callers_settings_replace_the_studys_but_not_an_axis(write):
     path = write(HEAD + GRID + "[grids.axes]\nsize = [64, 96]")
     assert [cell.config.size for cell in read_study(path, settings={"size": 80, "seed": 5}).cells] == [64, 96]
@@ -109,7 +116,7 @@ AXES = "[grids.axes]\nblend = [0.3]\n"
             "seed and who both set seed",
         ),
         (GRID + "[grids.axes.weights]\na = { seed = 3 }\n", "'a' does not set weights"),
-        (GRID + "[grids.settings]\nblend = 0.1\n" + AXES, "blend is an axis and among the settings"),
+        (GRID + "[grids.settings]\nblend = 0.1\n" + AXES, "axis blend and settings both set blend"),
         (GRID + "[grids.axes]\nblend = [0.3, 1.3]\n", "at blend 1.3: blend: 1.3"),
         (GRID + '[grids.axes]\noptimizer = ["adam", "lbfg"]\n', "at optimizer lbfg: optimizer: there is no"),
         (GRID + '[grids.settings]\noptimizer = "adam"\n[grids.axes]\nline_search = ["zoom"]\n', "lbfgs only"),
@@ -117,17 +124,26 @@ AXES = "[grids.axes]\nblend = [0.3]\n"
         (GRID + '[grids.axes]\ncontent = ["content one"]\n', "there is no picture 'content one'"),
         (GRID + 'columns = ["seed"]\n' + AXES, "columns: there is no 'seed'"),
         (GRID + 'feature_maps = ["relu9_1"]\n' + AXES, "there is no 'relu9_1'"),
-        (GRID + AXES + GRID + AXES, "two grids of one name"),
+        (GRID + AXES + GRID + AXES, "two grids would write one.png"),
         ("[[grids]]\n" + AXES, "needs a name"),
         ('[[grids]]\nname = "../x"\n' + AXES, "needs a name"),
         (GRID + "title = 3\n" + AXES, "title must be text"),
-        (GRID + "[grids.axes]\nseed = [{subsets = 3}]\n", "seed"),
+        (GRID + "[grids.settings]\nseed = 1\n[grids.axes.who]\na = { seed = 3 }\n", "both set seed"),
+        (GRID + "[grids.axes.seed]\nsubsets = 3\n", "subsets must be a list"),
+        (GRID + f"[grids.axes.seed]\nsubsets = {list(range(30))}\n", "too many subsets"),
+        (GRID + 'columns = "blend"\n' + AXES, "columns must be a list of names"),
+        (GRID + "feature_maps = 3\n" + AXES, "feature_maps must be a list of names"),
+        (GRID + "[grids.axes.who]\na = { seed = 3 }\n[grids.quick]\nwho = 3\n", "has no labels"),
+        (GRID + '[grids.axes.who]\na = { seed = 3 }\n[grids.quick]\nwho = ["b"]\n', "there is no 'b'"),
+        (GRID + '[grids.axes]\ncontent = ["content 01"]\n', "there is no picture 'content 01'"),
+        (GRID + '[grids.axes]\nstyle = ["style 0"]\n', "there is no picture 'style 0'"),
+        (GRID + AXES + '[[grids]]\nname = "one-losses"\n' + AXES, "two grids would write one-losses.png"),
         (GRID + "[grids.axes.content_layers]\nsubsets = []\n", "no values"),
         (GRID + f"[grids.axes]\nseed = {list(range(400))}\nmemory = {list(range(1, 400))}\n", "are the most"),
     ],
 )
 def test_mistakes_are_told_in_one_sentence(write, text, says):
-    message = refusal(read_study, write(text), quick="quick]" in text)
+    message = refusal(read_study, write(text), quick="quick]" in text and "stpes" not in text)
     assert says in message
     assert "mine" in message or "quick]" in text
 

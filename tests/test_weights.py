@@ -490,7 +490,7 @@ def test_a_cut_download_resumes(server, folder, monkeypatch, network, checkpoint
     assert names_in(folder) == [path.name]
     assert "%" in capsys.readouterr().err  # the progress bar
     assert_holds(load_weights("torchvision"), network)
-    assert list_weights()[1].location == str(path)
+    assert list_weights()[2].location == str(path)
 
     assert fetch(source=source) == path  # from the cache
     truncate(path)

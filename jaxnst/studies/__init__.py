@@ -1,11 +1,7 @@
 """Experiments: a declared grid of settings, run in batches, and a report to look at.
 
-study.py    TOML to cells
-runs.py     cells to runs, and which of them share a program
-runner.py   runs to files, resumable
-folder.py   the files
-table.py    files to rows
-plots.py, report.py   rows to pictures and a page
+TOML to cells: `study`, `axes`. Cells to runs, and which of them share a program: `runs`. Runs to files:
+`runner`, `results`. Files to rows: `table`. Rows to pictures and a page: `sheet`, `plots`, `report`.
 """
 
 from __future__ import annotations
@@ -18,10 +14,9 @@ from typing import TYPE_CHECKING, Any
 
 from jaxnst import images, metrics, saving
 from jaxnst.errors import InputError
-from jaxnst.studies import folder as folders
-from jaxnst.studies import runner, table
+from jaxnst.studies import results, runner, table
 from jaxnst.studies.runner import Interrupted
-from jaxnst.studies.runs import runs_of
+from jaxnst.studies.runs import Run, runs_of
 from jaxnst.studies.study import Study, names, read_study
 
 if TYPE_CHECKING:
@@ -85,20 +80,38 @@ def run_study(
     report = _report()
     declared = read_study(study, quick, grids, settings)
     pictures = _read(declared, content=images.as_list(content), style=images.as_list(style))
-    cells = declared.cells
+    cells, folder = declared.cells, images.expand(out)
     runs = runs_of(cells)
-    of_runs = {run: f"{declared.name}, {cells[index].name}" for index, run in reversed(runs.items())}
-    folder = Path(os.fspath(out))
-    todo = runner.check(of_runs, pictures, folder)
-    folders.make(os.fspath(out))
-    failed = runner.work(todo, progress)
     # One size for all, so that the numbers compare.
     size = max(min([metrics.SIZE, *(cell.config.size for cell in cells)]), metrics.LEAST_SIDE)
-    rows = table.rows_of(todo, cells, runs, failed, size)
-    saving.write_whole(folder / "cells.csv", table.to_csv(rows))
-    saving.write_whole(folder / "losses.csv", table.losses_to_csv(rows))
-    report(declared, rows, pictures, folder)
+    job = runner.check(_asked(declared, runs), pictures, folder, size)
+    failed: dict[Run, str] = {}
+
+    def write_tables() -> list[Row]:
+        rows = table.rows_of(job, cells, runs, failed, size)
+        saving.write_whole(folder / "cells.csv", table.to_csv(rows))
+        saving.write_whole(folder / "losses.csv", table.losses_to_csv(rows))
+        return rows
+
+    with results.opened(folder):
+        try:
+            failed |= runner.run_all(job, progress, write_tables)
+        except Interrupted:
+            report(declared, write_tables(), pictures, folder)
+            raise
+        rows = write_tables()
+        report(declared, rows, pictures, folder)
     return Studied(declared, rows, folder)
+
+
+def _asked(study: Study, runs: Mapping[int, Run]) -> dict[Run, runner.Asked]:
+    """For each run the name of its first cell, and all layers that its cells are to show."""
+    shown = [grid.feature_maps for grid in study.grids for _ in grid.cells]
+    found: dict[Run, runner.Asked] = {}
+    for index, cell in enumerate(study.cells):
+        before = found.get(runs[index], runner.Asked(f"{study.name}, {cell.name}", ()))
+        found[runs[index]] = before._replace(shown=before.shown + shown[index])
+    return found
 
 
 def _read(study: Study, **given: Sequence[Picture]) -> Mapping[str, Any]:

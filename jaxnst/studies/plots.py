@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import textwrap
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
@@ -21,6 +22,8 @@ if TYPE_CHECKING:
     Curves = Mapping[str, Float[np.ndarray, " steps"]]
 
 INK, FAINT = "#222222", "#767676"
+LETTER = 0.0088
+"""Width of a letter in inches for each point of its size, rather too much."""
 LEGEND = 10
 """Lines that a legend names; more are told apart by clicking."""
 
@@ -48,23 +51,25 @@ def contact_sheet(
       pictures: of the cells; None: there is none.
       captions: of the cells, shown where the sheet has no headers of rows and columns.
       beside: the content and style pictures by name.
-      cell: side of a cell in inches.
+      cell: width of a cell in inches.
 
     Returns:
       A figure.
     """
-    ratios = [picture.shape[0] / picture.shape[1] for picture in pictures if picture is not None]
-    high = cell * max(ratios, default=1.0)
-    lines, across = len(sheet.cells), len(sheet.cells[0])
-    levels = [len(of[0]) if of else 0 for of in (sheet.rows, sheet.columns)]
-    gap, line = 0.06, 0.17
-    caption = 0 if sheet.columns else line * 1.2
-    beside_width, label_width = cell + 0.25, 1.25 * bool(levels[0])
-    top = 0.45 + line * 1.3 * levels[1]
-    width = beside_width + label_width + across * (cell + gap) + 0.15
-    body = lines * (high + gap + caption)
-    height = top + max(body, sum(_height(of, cell) + 0.35 for of in beside.values())) + 0.15
-    width = max(width, 0.085 * len(title) + 0.3)
+    gap, line, edge = 0.06, 0.15, 0.12
+    high = max((_height(picture, cell) for picture in pictures if picture is not None), default=cell)
+    rows = [[f"{axis} {label}" for axis, label in labels] for labels in sheet.rows if labels]
+    room = LETTER * 8 * max((len(text) for texts in rows for text in texts), default=0) + 0.25 * bool(rows)
+    start = edge + cell + 0.25 + room
+    headers = _headers(sheet, cell + gap, line)
+    top = 0.45 + sum(tall for tall, _ in headers)
+    wrapped = [_wrapped(caption, cell, 6) for caption in captions] if not sheet.columns else []
+    caption = 0.11 * max((text.count("\n") + 1.4 for text in wrapped), default=0)
+    step = high + gap + caption
+    width = max(start + len(sheet.cells[0]) * (cell + gap) + edge, LETTER * 11 * len(title) + 2 * edge)
+    height = (
+        edge + top + max(len(sheet.cells) * step, sum(_height(of, cell) + 0.35 for of in beside.values()))
+    )
     figure = Figure(figsize=(width, height))
 
     def show(picture: np.ndarray, left: float, upper: float, most: float) -> None:
@@ -74,41 +79,57 @@ def contact_sheet(
         axes.imshow(np.clip(picture, 0, 1), interpolation="lanczos", aspect="auto")
         axes.set_axis_off()
 
-    def write(text: str, left: float, upper: float, **how: object) -> None:
-        style = {"fontsize": 8, "color": INK, "va": "center", "ha": "left"} | how
-        figure.text(left / width, 1 - upper / height, text, **style)  # pyright: ignore[reportArgumentType]
+    def write(
+        text: str, left: float, upper: float, align: str = "left", size: float = 8, ink: str = INK
+    ) -> None:
+        at = (left / width, 1 - upper / height)
+        figure.text(*at, text, fontsize=size, color=ink, va="center", ha=align, parse_math=False)
 
-    write(title, 0.12, 0.2, fontsize=11, fontweight="bold")
+    write(title, edge, 0.2, size=11)
     at = top
     for name, picture in beside.items():
-        show(picture, 0.12, at, _height(picture, cell))
+        show(picture, edge, at, _height(picture, cell))
         at += _height(picture, cell) + 0.12
-        write(name, 0.12, at, color=FAINT)
+        write(name, edge, at, ink=FAINT)
         at += 0.23
-    start = beside_width + label_width
-    for level in range(levels[1]):
-        left = start
-        for axis, label, span in spans(sheet.columns, level):
-            centre = left + span * (cell + gap) / 2
-            write(f"{axis} {label}", centre, 0.45 + line * 1.3 * (level + 0.5), ha="center")
-            left += span * (cell + gap)
+    upper = 0.45
+    for tall, labels in headers:
+        for text, middle in labels:
+            write(text, start + middle, upper + tall / 2, "center")
+        upper += tall
     for row, places in enumerate(sheet.cells):
-        upper = top + row * (high + gap + caption)
-        if levels[0]:
-            text = "\n".join(f"{axis} {label}" for axis, label in sheet.rows[row])
-            write(text, start - 0.1, upper + high / 2, ha="right")
+        upper = top + row * step
+        if rows:
+            write("\n".join(rows[row]), start - 0.1, upper + high / 2, "right")
         for column, place in enumerate(places):
             left = start + column * (cell + gap)
             if place is None:
                 continue
-            if not sheet.columns:
-                write(captions[place], left + cell / 2, upper + caption / 2, ha="center", fontsize=6)
+            if wrapped:
+                write(wrapped[place], left + cell / 2, upper + caption / 2, "center", 6)
             picture = pictures[place]
             if picture is None:
-                write("failed", left + cell / 2, upper + caption + high / 2, ha="center", color="#b00020")
+                write("no picture", left + cell / 2, upper + caption + high / 2, "center", ink="#b00020")
             else:
                 show(picture, left, upper + caption, high)
     return figure
+
+
+def _headers(sheet: Sheet, step: float, line: float) -> list[tuple[float, list[tuple[str, float]]]]:
+    """For each level of column headers its height, and the texts with where their middles are."""
+    found = []
+    for level in range(len(sheet.columns[0]) if sheet.columns else 0):
+        left, labels = 0.0, []
+        for axis, label, span in spans(sheet.columns, level):
+            labels.append((_wrapped(f"{axis} {label}", span * step, 8), left + span * step / 2))
+            left += span * step
+        found.append((line * max(text.count("\n") + 1.4 for text, _ in labels), labels))
+    return found
+
+
+def _wrapped(text: str, width: float, size: float) -> str:
+    """Broken so that no line is wider than so many inches."""
+    return textwrap.fill(text, max(4, int(width / (LETTER * size))))
 
 
 def _height(picture: np.ndarray, width: float) -> float:
@@ -160,10 +181,13 @@ def loss_curves(curves: Mapping[str, Curves], title: str = "", panel_width: floa
         panel.set_xlabel("steps", fontsize=8, color=FAINT)
         panel.tick_params(labelbottom=True)
     if title:
-        figure.text(0.1 / width, 1 - 0.15 / height, title, fontsize=10, color=INK, va="center")
+        at = (0.1 / width, 1 - 0.15 / height)
+        figure.text(*at, title, fontsize=10, color=INK, va="center", parse_math=False)
     if named:
         handles, labels = panels[0].get_legend_handles_labels()
-        figure.legend(handles, labels, loc="lower left", ncols=3, fontsize=7, frameon=False)
+        legend = figure.legend(handles, labels, loc="lower left", ncols=3, fontsize=7, frameon=False)
+        for text in legend.get_texts():
+            text.set_parse_math(False)
     return figure
 
 

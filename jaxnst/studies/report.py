@@ -28,6 +28,12 @@ if TYPE_CHECKING:
 AS_IT_IS = 160
 """Longer side up to which a picture is shown without loss, as PNG; larger ones become JPEG."""
 
+LARGEST = 1024
+"""Longer side of a picture in the page, in pixels; the file has them all."""
+
+THUMBNAIL = 256
+"""Longer side of a picture in the contact sheet as PNG, in pixels."""
+
 TILES = 8
 """Feature maps shown for each layer."""
 
@@ -51,15 +57,16 @@ def write_report(
     )
     left = list(rows)
     parts = []
-    for grid in study.grids:
+    for number, grid in enumerate(study.grids, start=1):
         of_grid, left = left[: len(grid.cells)], left[len(grid.cells) :]
-        parts.append(_part(grid, of_grid, pictures, folder))
+        parts.append(_part(number, grid, of_grid, pictures, folder))
     page = template.render(
         study=study,
         parts=parts,
         facts=_facts(rows),
-        failed=[row for row in rows if row.done is None or row.ended != "finished"],
+        failed=[row for row in rows if row.ended != "finished"],
         metrics=metrics.METRICS,
+        means=means,
         curves={
             row.key: _uri(_curves_of(row)) for row in {row.key: row for row in rows if row.done}.values()
         },
@@ -96,6 +103,7 @@ class Part:
     """What the page shows of a grid.
 
     Attributes:
+      id: unique on the page.
       grid: as declared.
       beside: the given pictures that it uses, by name, as data URIs.
       cells: all of them.
@@ -109,6 +117,7 @@ class Part:
       tiles: what the feature maps show.
     """
 
+    id: str
     grid: Grid
     beside: dict[str, str]
     cells: list[Shown]
@@ -121,39 +130,39 @@ class Part:
     shared: str
     tiles: str
 
-    @staticmethod
-    def numbers(shown: Shown) -> dict[str, float]:
-        """What stands in a row of the table."""
-        return means(shown.row)
-
 
 def _part(
-    grid: Grid, rows: Sequence[Row], pictures: Mapping[str, Float[np.ndarray, "h w 3"]], folder: Path
+    number: int,
+    grid: Grid,
+    rows: Sequence[Row],
+    pictures: Mapping[str, Float[np.ndarray, "h w 3"]],
+    folder: Path,
 ) -> Part:
     sheet = sheet_of(grid)
     used = dict.fromkeys(name for row in rows for name in (row.cell.content, *row.cell.styles) if name)
-    beside = {name: _thumbnail(pictures[name]) for name in used}
-    arrays = [None if row.done is None else images.read_image(row.done.picture(_look(row))) for row in rows]
-    captions = [" ".join(row.cell.labels.values()) for row in rows]
-    figure = plots.contact_sheet(grid.title, sheet, arrays, captions, beside)
-    saving.write_whole(folder / f"{grid.name}.png", plots.to_png(figure, 130))
-    curves = plots.loss_curves(_runs(rows), grid.title)
-    if curves is not None:
-        saving.write_whole(folder / f"{grid.name}-losses.png", plots.to_png(curves, 130))
-    mosaics, tiles = _feature_maps(grid, rows, arrays, pictures)
-    cells = [
-        Shown(
-            id=f"{grid.name}-{index}",
+    beside = {name: _at_most(pictures[name], 2 * THUMBNAIL) for name in used}
+    maps = FeatureMaps(grid.feature_maps, pictures)
+    cells, thumbnails = [], []
+    for index, row in enumerate(rows):
+        array = None if row.done is None else images.read_image(row.done.picture(row.cell.config.steps))
+        thumbnails.append(None if array is None else _at_most(array, THUMBNAIL))
+        shown = Shown(
+            id=f"cell-{number}-{index}",
             row=row,
             picture="" if array is None else _picture_uri(array),
-            features=mosaics.get(index, ""),
+            features="" if array is None or not grid.feature_maps else _png_uri(maps.of(row, array)),
             config=json.dumps(row.cell.config.to_dict(), indent=1),
         )
-        for index, (row, array) in enumerate(zip(rows, arrays, strict=True))
-    ]
+        cells.append(shown)
+    captions = [" ".join(row.cell.labels.values()) for row in rows]
+    figure = plots.contact_sheet(grid.title, sheet, thumbnails, captions, beside)
+    saving.write_whole(folder / f"{grid.name}.png", plots.to_png(figure, 130))
+    curves = plots.loss_curves(_curves(rows), grid.title)
+    if curves is not None:
+        saving.write_whole(folder / f"{grid.name}-losses.png", plots.to_png(curves, 130))
     of = dict(zip(map(id, rows), cells, strict=True))
-    columns = list(dict.fromkeys(name for row in rows for name in means(row)))
     return Part(
+        id=f"grid-{number}",
         grid=grid,
         beside={name: _picture_uri(array) for name, array in beside.items()},
         cells=cells,
@@ -163,15 +172,11 @@ def _part(
             spans(sheet.columns, level) for level in range(len(sheet.columns[0]) if sheet.columns else 0)
         ],
         curves="" if curves is None else _uri(plots.to_png(curves)),
-        columns=columns,
+        columns=list(dict.fromkeys(name for row in rows for name in means(row))),
         best={name: of[id(row)] for name, row in best(rows).items()},
         shared=json.dumps(_shared(rows), indent=1),
-        tiles=tiles,
+        tiles=maps.told,
     )
-
-
-def _look(row: Row) -> int:
-    return row.cell.config.steps
 
 
 def _headers_down(sheet: Sheet) -> list[list[tuple[str, str, int]]]:
@@ -185,18 +190,21 @@ def _headers_down(sheet: Sheet) -> list[list[tuple[str, str, int]]]:
     return lines
 
 
-def _runs(rows: Sequence[Row]) -> dict[str, plots.Curves]:
-    """Losses of each run once, by what sets it apart from the grid's others."""
-    found: dict[str, Row] = {}
+def _curves(rows: Sequence[Row]) -> dict[str, plots.Curves]:
+    """Losses of each run once, as far as this grid looks at it, by what sets it apart from the others."""
+    of_runs: dict[str, list[Row]] = {}
     for row in rows:
         if row.done is not None:
-            found[row.key] = row
-    labels = {key: {a: b for a, b in row.cell.labels.items() if a != "steps"} for key, row in found.items()}
-    return {
-        ", ".join(f"{axis} {label}" for axis, label in labels[key].items()) or "steps": row.done.losses
-        for key, row in found.items()
-        if row.done is not None
-    }
+            of_runs.setdefault(row.key, []).append(row)
+    found: dict[str, plots.Curves] = {}
+    for members in of_runs.values():
+        last = max(members, key=lambda row: row.cell.config.steps)
+        apart = [axis for axis in last.cell.labels if axis != "steps" or len(members) == 1]
+        label = ", ".join(f"{axis} {last.cell.labels[axis]}" for axis in apart) or "all steps"
+        assert last.done is not None
+        end = last.cell.config.steps + 1
+        found[label] = {name: of[:end] for name, of in last.done.losses.items()}
+    return found
 
 
 def _curves_of(row: Row) -> bytes:
@@ -211,39 +219,35 @@ def _shared(rows: Sequence[Row]) -> dict[str, Any]:
     return {name: value for name, value in first.items() if all(other[name] == value for other in others)}
 
 
-def _feature_maps(
-    grid: Grid,
-    rows: Sequence[Row],
-    arrays: Sequence[np.ndarray | None],
-    pictures: Mapping[str, Float[np.ndarray, "h w 3"]],
-) -> tuple[dict[int, str], str]:
-    """For each cell the channels in which the content picture is strongest; and what to call them."""
-    mosaics: dict[int, str] = {}
-    if not grid.feature_maps:
-        return mosaics, ""
-    chosen: dict[str, list[int]] = {}
-    most: dict[str, np.ndarray] = {}
-    for index, (row, array) in enumerate(zip(rows, arrays, strict=True)):
-        if array is None:
-            continue
-        config = row.cell.config
+class FeatureMaps:
+    """The channels in which the content is strongest, the same ones for all cells of a grid."""
 
-        def see(picture: np.ndarray, config: Any = config) -> dict[str, np.ndarray]:
-            return features(picture, grid.feature_maps, config.weights, config.pooling)
+    def __init__(self, layers: tuple[str, ...], pictures: Mapping[str, Float[np.ndarray, "h w 3"]]) -> None:
+        """Layers to show, and what was given, by name."""
+        self._layers, self._pictures = layers, pictures
+        self._channels: dict[str, list[int]] = {}
+        self._white: dict[str, Float[np.ndarray, " c"]] = {}
 
-        if not chosen:
-            first = next(iter(pictures.values())) if row.cell.content is None else pictures[row.cell.content]
-            found = see(images.resize(first, (array.shape[0], array.shape[1])))
-            for layer, of_layer in found.items():
-                strength = of_layer.mean((0, 1))
-                chosen[layer] = sorted(np.argsort(-strength)[:TILES].tolist())
-                most[layer] = of_layer.max((0, 1))
-        mosaics[index] = _png_uri(plots.feature_maps(see(array), chosen, most))
-    told = "; ".join(f"{layer}: {', '.join(map(str, of))}" for layer, of in chosen.items())
-    return (
-        mosaics,
-        f"Channels, from above and the left: {told}; the strongest in the content; its maximum is white.",
-    )
+    def of(self, row: Row, array: Float[np.ndarray, "h w 3"]) -> Float[np.ndarray, "h w 3"]:
+        """A line of tiles for each layer."""
+
+        def see(picture: np.ndarray) -> dict[str, np.ndarray]:
+            return features(picture, self._layers, row.cell.config.weights, row.cell.config.pooling)
+
+        if not self._channels:
+            given = self._pictures[row.cell.content or row.cell.styles[0]]
+            for layer, found in see(images.resize(given, (array.shape[0], array.shape[1]))).items():
+                self._channels[layer] = sorted(np.argsort(-found.mean((0, 1)))[:TILES].tolist())
+                self._white[layer] = found.max((0, 1))
+        return plots.feature_maps(see(array), self._channels, self._white)
+
+    @property
+    def told(self) -> str:
+        """What is shown."""
+        if not self._channels:
+            return ""
+        channels = "; ".join(f"{layer}: {', '.join(map(str, of))}" for layer, of in self._channels.items())
+        return f"Channels, by lines: {channels}; the strongest in the content, whose maximum is white."
 
 
 def _facts(rows: Sequence[Row]) -> str:
@@ -252,26 +256,23 @@ def _facts(rows: Sequence[Row]) -> str:
     runs = {row.key: row for row in rows if row.done is not None}
     seconds = sum(max(row.done.seconds.values()) for row in runs.values() if row.done is not None)
     steps = sum(len(row.done.losses["total"]) - 1 for row in runs.values() if row.done is not None)
-    records = [
-        json.loads((row.done.folder / "run.json").read_text("utf-8")) for row in runs.values() if row.done
-    ]
-    devices = ", ".join(sorted({record["device"] for record in records}))
+    devices = ", ".join(sorted({row.done.device for row in runs.values() if row.done is not None}))
     return (
         f"{sum(row.done is not None for row in rows)} of {len(rows)} cells from {len(runs)} runs with "
         f"{steps} steps; {seconds:.0f} s on {devices or 'no device'}; jaxnst {__version__}."
     )
 
 
-def _thumbnail(array: Float[np.ndarray, "h w 3"]) -> Float[np.ndarray, "h w 3"]:
+def _at_most(array: Float[np.ndarray, "h w 3"], side: int) -> Float[np.ndarray, "h w 3"]:
     shape = (array.shape[0], array.shape[1])
-    return images.resize(array, images.fit_size(shape, min(512, max(shape))))
+    return images.resize(array, images.fit_size(shape, min(side, max(shape))))
 
 
 def _picture_uri(array: Float[np.ndarray, "h w 3"]) -> str:
     if max(array.shape) <= AS_IT_IS:
         return _png_uri(array)
     file = io.BytesIO()
-    saving.to_pil(array).save(file, "JPEG", quality=90, subsampling=0)
+    saving.to_pil(_at_most(array, LARGEST)).save(file, "JPEG", quality=90, subsampling=0)
     return _uri(file.getvalue(), "jpeg")
 
 

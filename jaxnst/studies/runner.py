@@ -1,4 +1,8 @@
-"""Runs a study: what is not on disk yet, in batches of lanes, so that nothing is done twice or lost."""
+"""Runs a study: what is not on disk yet, in batches of lanes, so that nothing is done twice or lost.
+
+While a batch is computed, its state goes into `unfinished-KEY.h5` every minute, or less often where that
+would take more than a twentieth of the time. Whoever finds the file goes on from there.
+"""
 
 from __future__ import annotations
 
@@ -14,34 +18,48 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import jax
 import numpy as np
 
-from jaxnst import checkpoint, lanes, metrics
+from jaxnst import checkpoint, images, lanes, metrics
 from jaxnst.config import Config
+from jaxnst.core import vgg
 from jaxnst.errors import InputError
-from jaxnst.plan import Pictures, Plan, prepare
-from jaxnst.studies import folder as folders
+from jaxnst.plan import Plan, prepare
+from jaxnst.studies import results
 from jaxnst.studies.runs import Run, pooled
-from jaxnst.stylize import stop_on_interrupt
+from jaxnst.stylize import gather, stop_on_interrupt
 
 if TYPE_CHECKING:
     import threading
     from collections.abc import Callable
 
     from jaxtyping import Float
+    from tqdm import tqdm
 
 log = logging.getLogger("jaxnst")
 
 SECONDS_BETWEEN_CHECKPOINTS = 60
 SHARE_FOR_CHECKPOINTS = 0.05
-"""Of the time, at most: the optimisers' memory of many lanes is large, and then checkpoints are rarer."""
+"""Of the time, at most: the optimisers' memory of many lanes is large."""
 
 
 class Interrupted(Exception):  # noqa: N818
     """Ctrl-C; everything is saved."""
 
 
+class Asked(NamedTuple):
+    """What cells ask of a run beside its settings.
+
+    Attributes:
+      name: of one of them, for messages.
+      shown: layers whose features the report shows.
+    """
+
+    name: str
+    shown: tuple[str, ...]
+
+
 @dataclass(frozen=True)
-class Work:
-    """Runs that are known to be possible.
+class Job:
+    """Runs that are known to be possible, and what they are computed from.
 
     Attributes:
       folder: of the study.
@@ -61,22 +79,25 @@ class Work:
         """Where a run is kept."""
         return self.folder / "runs" / self.keys[run]
 
+    def done(self, run: Run) -> results.Done | None:
+        """A run that is on disk."""
+        return results.read_run(self.place(run), run.looks)
+
     def plan(self, run: Run) -> Plan:
         """A run, ready to be computed."""
         return _plan(run, self.configs[run], self.pictures)
 
-    @property
-    def unfinished(self) -> Path:
-        """The checkpoint of what is being computed."""
-        return self.folder / "unfinished.h5"
+    def unfinished(self, batch: Sequence[Run]) -> Path:
+        """The checkpoint of a batch."""
+        keys = " ".join(self.keys[run] for run in batch)
+        return self.folder / f"unfinished-{hashlib.sha256(keys.encode()).hexdigest()[:16]}.h5"
 
 
-class Lanes(NamedTuple):
-    """What is known of some runs on the way.
+class Begun(NamedTuple):
+    """What is known of a batch on its way.
 
     Attributes:
       step: that comes next.
-      leaves: of the lanes' state; None: none was made yet.
       losses: by name, one array of all lanes for each step.
       pictures: of all lanes, by look.
       seconds: by look, since the start.
@@ -84,48 +105,71 @@ class Lanes(NamedTuple):
     """
 
     step: int
-    leaves: Sequence[np.ndarray] | None
     losses: dict[str, list[Float[np.ndarray, " lanes"]]]
     pictures: dict[int, Float[np.ndarray, "lanes h w 3"]]
     seconds: dict[int, float]
     spent: float
 
 
-def check(runs: Mapping[Run, str], pictures: Mapping[str, Float[np.ndarray, "h w 3"]], folder: Path) -> Work:
-    """Find out, before anything runs, that every run can be.
+def check(
+    runs: Mapping[Run, Asked], pictures: Mapping[str, Float[np.ndarray, "h w 3"]], folder: Path, size: int
+) -> Job:
+    """Find out, before anything runs, that every run can be made, measured and shown.
 
     Args:
-      runs: with a name for messages.
+      runs: with what is asked of each.
       pictures: by the names that runs call them by.
       folder: of the study.
+      size: longer side at which pictures will be measured, in pixels.
 
     Raises:
       InputError: some run cannot be, with its name.
     """
-    digests = {name: _digest(picture) for name, picture in pictures.items()}
+    digests = {name: _digest(f"{of.shape}".encode() + of.tobytes()) for name, of in pictures.items()}
     configs = pooled(runs)
-    keys, programs = {}, {}
-    for run, name in runs.items():
+    keys, programs, unseen = {}, {}, []
+    for run, asked in runs.items():
         try:
             plan = _plan(run, configs[run], pictures)
-            if min(plan.sizes[-1]) < metrics.LEAST_SIDE:
-                height, width = plan.sizes[-1]
-                raise InputError(
-                    f"size: {width}x{height} are too few to measure, least {metrics.LEAST_SIDE}."
-                )
         except InputError as error:
-            raise InputError(f"{name}: {error}") from error
+            raise InputError(f"{asked.name}: {error}") from error
+        unseen += [
+            f"{asked.name}: {why}" for why in (*_unmeasurable(plan, size), *_unshown(plan, asked.shown))
+        ]
+        for file in run.files:
+            digests[file] = _digest(images.expand(file).read_bytes())
         keys[run] = run.key(digests, plan.weights.sha256)
         programs[run] = lanes.program(plan)
-    return Work(folder, pictures, configs, keys, programs)
+    if unseen:  # told last: the size for measuring is the smallest of a cell, which may itself be the mistake
+        raise InputError(unseen[0])
+    return Job(folder, pictures, configs, keys, programs)
 
 
-def work(todo: Work, progress: bool) -> dict[Run, str]:
+def _unmeasurable(plan: Plan, size: int) -> Iterator[str]:
+    picture = images.fit_size(plan.sizes[-1], size)
+    styles = [images.fit_size((of.shape[0], of.shape[1]), max(picture)) for of in plan.styles]
+    for name, (height, width) in (("size", picture), *(("style", style) for style in styles)):
+        if min(height, width) < metrics.LEAST_SIDE:
+            yield (
+                f"{name}: {width}x{height} pixels, as it is compared, are too few to measure; at least "
+                f"{metrics.LEAST_SIDE} are needed on each side."
+            )
+
+
+def _unshown(plan: Plan, layers: Sequence[str]) -> Iterator[str]:
+    height, width = plan.sizes[-1]
+    for layer in layers:
+        if min(height, width) < vgg.stride(layer):
+            yield f"feature_maps: {width}x{height} pixels are too few for {layer}; leave it out."
+
+
+def run_all(job: Job, progress: bool, after: Callable[[], Any]) -> dict[Run, str]:
     """Compute what is not on disk yet.
 
     Args:
-      todo: from `check`.
+      job: from `check`.
       progress: show a bar on standard error.
+      after: called after each batch.
 
     Returns:
       Why a run failed, of those that did; they are tried again next time.
@@ -137,78 +181,90 @@ def work(todo: Work, progress: bool) -> dict[Run, str]:
     from tqdm import tqdm
 
     failed: dict[Run, str] = {}
-    open_runs = [run for run in todo.programs if folders.read_run(todo.place(run)) is None]
-    steps = sum(run.config.steps for run in todo.programs)
-    left = sum(run.config.steps for run in open_runs)
-    bar = tqdm(total=steps, initial=steps - left, unit="step", dynamic_ncols=True, disable=not progress)
+    left = [run for run in job.programs if job.done(run) is None]
+    steps, open_steps = (sum(run.config.steps for run in runs) for runs in (job.programs, left))
+    bar = tqdm(total=steps, initial=steps - open_steps, unit="step", dynamic_ncols=True, disable=not progress)
     with stop_on_interrupt() as interrupted, bar:
-        for batch, begun in _batches(todo, open_runs):
-            failed |= _robustly(todo, batch, begun, bar.update, interrupted)
-    todo.unfinished.unlink(missing_ok=True)
+        for batch, begun in _batches(job, left):
+            failed |= _robustly(job, batch, begun, bar, interrupted)
+            after()
     return failed
 
 
-def _batches(todo: Work, open_runs: Sequence[Run]) -> Iterator[tuple[list[Run], Lanes | None]]:
-    """What was begun, then the rest, in even batches that memory holds."""
-    rest = list(open_runs)
-    found = checkpoint.load(todo.unfinished)
-    if found is not None:
-        by_key = {todo.keys[run]: run for run in rest}
-        arrays, about = found
-        if all(key in by_key for key in about["runs"]):
-            batch = [by_key[key] for key in about["runs"]]
+def _batches(job: Job, left: Sequence[Run]) -> Iterator[tuple[list[Run], Path | None]]:
+    """What was begun, with its checkpoint; then the rest, in even batches that memory holds."""
+    rest = list(left)
+    for path in sorted(job.folder.glob("unfinished-*.h5")):
+        batch = _begun_at(job, path)
+        if batch is None:
+            continue
+        if len(batch) <= lanes.most(job.plan(batch[0])) and any(run in rest for run in batch):
             rest = [run for run in rest if run not in batch]
-            yield batch, _read_lanes(arrays, about)
+            yield batch, path
+        else:  # done since, or it was too much for the memory
+            path.unlink()
     groups: dict[Hashable, list[Run]] = defaultdict(list)
     for run in rest:
-        groups[todo.programs[run]].append(run)
+        groups[job.programs[run]].append(run)
     for group in groups.values():
-        count = -(-len(group) // lanes.most(todo.plan(group[0])))
+        count = -(-len(group) // lanes.most(job.plan(group[0])))
         for part in np.array_split(np.arange(len(group)), count):
             yield [group[index] for index in part], None
 
 
+def _begun_at(job: Job, path: Path) -> list[Run] | None:
+    """The runs of a checkpoint; None if they are not this job's, or not to be looked at as they were."""
+    about = checkpoint.about(path)
+    if about is None:
+        path.unlink()
+        return None
+    by_key = {key: run for run, key in job.keys.items()}
+    batch = [by_key[key] for key in about["runs"] if key in by_key]
+    same = len(batch) == len(about["runs"]) and all(
+        run.config.steps == about["steps"] and {*run.looks} <= {*about["looks"]} for run in batch
+    )
+    return batch if same else None
+
+
 def _robustly(
-    todo: Work,
-    batch: Sequence[Run],
-    begun: Lanes | None,
-    tell: Callable[[int], Any],
-    interrupted: threading.Event,
+    job: Job, batch: Sequence[Run], begun: Path | None, bar: tqdm, interrupted: threading.Event
 ) -> dict[Run, str]:
     """Compute a batch; if that fails, its halves, so that what fails is found and the others are not lost."""
+    before = bar.n
     try:
-        _compute(todo, batch, begun, tell, interrupted)
+        _compute(job, batch, begun, bar, interrupted)
     except (Interrupted, OSError):
         raise
     except Exception as error:  # out of memory, or whatever a statistic of the user's own raises
+        bar.n = before
+        job.unfinished(batch).unlink(missing_ok=True)
         if len(batch) == 1:
-            log.warning("a run failed: %s", error)
+            log.info("a run failed", exc_info=True)
             return {batch[0]: f"{type(error).__name__}: {error}".splitlines()[0]}
         half = len(batch) // 2
+        parts = (batch[:half], batch[half:])
         return {
-            run: why
-            for part in (batch[:half], batch[half:])
-            for run, why in _robustly(todo, part, None, tell, interrupted).items()
+            run: why for part in parts for run, why in _robustly(job, part, None, bar, interrupted).items()
         }
     return {}
 
 
 def _compute(
-    todo: Work,
-    batch: Sequence[Run],
-    begun: Lanes | None,
-    tell: Callable[[int], Any],
-    interrupted: threading.Event,
+    job: Job, batch: Sequence[Run], begun: Path | None, bar: tqdm, interrupted: threading.Event
 ) -> None:
-    """Work through a batch, with a checkpoint every minute, and write its runs."""
-    plans = lanes.gather(map(todo.plan, batch))
-    looks = {look for run in batch for look in run.looks}
-    known = begun or Lanes(0, None, {}, {}, {}, 0.0)
+    """Work through a batch, with checkpoints, and write its runs."""
+    plans = lanes.gather(map(job.plan, batch))
+    looks = sorted({look for run in batch for look in run.looks})
+    path = job.unfinished(batch)
+    known, states = Begun(0, {}, {}, {}, 0.0), None
+    if begun is not None and (found := checkpoint.load(begun)) is not None:
+        known, leaves = _read_begun(*found)
+        states = lanes.optimise(plans, (known.step, leaves))
+        del found, leaves
+    bar.update(len(batch) * max(known.step - 1, 0))
     began = saved = time.perf_counter()
     wait = SECONDS_BETWEEN_CHECKPOINTS
-    tell(len(batch) * known.step)
-    resume = None if known.leaves is None else (known.step, known.leaves)
-    for state in lanes.optimise(plans, resume):
+    for state in states or lanes.optimise(plans):
         for name, losses in state.losses.items():
             known.losses.setdefault(name, []).append(losses)
         now = time.perf_counter()
@@ -216,11 +272,13 @@ def _compute(
             known.pictures[state.step] = state.images
             known.seconds[state.step] = known.spent + now - began
         if state.step:
-            tell(len(batch))
+            bar.update(len(batch))
         if interrupted.is_set() or now - saved > wait:
-            spent = known.spent + now - began
-            here = known._replace(step=state.step + 1, leaves=lanes.leaves_of(state.state), spent=spent)
-            _write_lanes(todo, batch, here)
+            here = known._replace(step=state.step + 1, spent=known.spent + now - began)
+            arrays = _arrays_of(here, lanes.leaves_of(state.state))
+            about = {"runs": [job.keys[run] for run in batch], "steps": batch[0].config.steps, "looks": looks}
+            checkpoint.save(path, arrays, about | _numbers_of(here))
+            del arrays
             saved = time.perf_counter()
             wait = max(SECONDS_BETWEEN_CHECKPOINTS, (saved - now) / SHARE_FOR_CHECKPOINTS)
         if interrupted.is_set():
@@ -235,39 +293,40 @@ def _compute(
         }
         losses = {name: np.array([of[lane] for of in steps]) for name, steps in known.losses.items()}
         pictures = {look: known.pictures[look][lane] for look in run.looks}
-        folders.write_run(todo.place(run), run, losses, pictures, about)
+        results.write_run(job.place(run), run, losses, pictures, about)
+    for each in (path, begun):
+        if each is not None:
+            each.unlink(missing_ok=True)
 
 
-def _write_lanes(todo: Work, batch: Sequence[Run], known: Lanes) -> None:
-    arrays = {f"leaves/{index:04d}": leaf for index, leaf in enumerate(known.leaves or ())}
-    arrays |= {f"losses/{name}": np.array(steps) for name, steps in known.losses.items()}
-    arrays |= {f"pictures/{look}": pictures for look, pictures in known.pictures.items()}
-    about = {
-        "runs": [todo.keys[run] for run in batch],
-        "names": list(known.losses),
-        "step": known.step,
-        "seconds": known.seconds,
-        "spent": known.spent,
-    }
-    checkpoint.save(todo.unfinished, arrays, about)
+def _arrays_of(begun: Begun, leaves: Sequence[np.ndarray]) -> dict[str, np.ndarray]:
+    arrays = {f"leaves/{index:04d}": leaf for index, leaf in enumerate(leaves)}
+    arrays |= {f"losses/{name}": np.array(steps) for name, steps in begun.losses.items()}
+    return arrays | {f"pictures/{look}": pictures for look, pictures in begun.pictures.items()}
 
 
-def _read_lanes(arrays: Mapping[str, np.ndarray], about: Mapping[str, Any]) -> Lanes:
-    leaves = sorted(name for name in arrays if name.startswith("leaves/"))
-    return Lanes(
+def _numbers_of(begun: Begun) -> dict[str, Any]:
+    names = list(begun.losses)
+    return {"step": begun.step, "seconds": begun.seconds, "spent": begun.spent, "names": names}
+
+
+def _read_begun(arrays: Mapping[str, np.ndarray], about: Mapping[str, Any]) -> tuple[Begun, list[np.ndarray]]:
+    leaves = [arrays[name] for name in sorted(arrays) if name.startswith("leaves/")]
+    begun = Begun(
         step=about["step"],
-        leaves=[arrays[name] for name in leaves],
         losses={name: list(arrays[f"losses/{name}"]) for name in about["names"]},
         pictures={int(look): arrays[f"pictures/{look}"] for look in about["seconds"]},
         seconds={int(look): seconds for look, seconds in about["seconds"].items()},
         spent=about["spent"],
     )
+    return begun, leaves
 
 
 def _plan(run: Run, config: Config, pictures: Mapping[str, Float[np.ndarray, "h w 3"]]) -> Plan:
     content = None if run.content is None else pictures[run.content]
-    return prepare(Pictures(content, [pictures[name] for name in run.styles]), config)
+    styles = [pictures[name] for name in run.styles]
+    return prepare(*gather(content, styles or None, None, None, config))
 
 
-def _digest(picture: Float[np.ndarray, "h w 3"]) -> str:
-    return hashlib.sha256(f"{picture.shape}".encode() + picture.tobytes()).hexdigest()
+def _digest(data: bytes) -> str:
+    return hashlib.sha256(data).hexdigest()

@@ -6,14 +6,17 @@ become lanes of one program by taking the layers of all, those that are not a ru
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
 import json
 from collections import defaultdict
 from collections.abc import Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from jaxnst.config import Config
 from jaxnst.core import vgg
+from jaxnst.plan import STARTS
 from jaxnst.studies.study import Cell
 from jaxnst.translate import to_problem
 
@@ -34,22 +37,54 @@ class Run:
     styles: tuple[str, ...]
     looks: tuple[int, ...]
 
+    @property
+    def files(self) -> tuple[str, ...]:
+        """Paths among the settings whose contents count: masks and the first picture."""
+        start = () if self.config.start in STARTS else (self.config.start,)
+        return (*self.config.content_masks, *self.config.style_masks, *start)
+
     def key(self, digests: Mapping[str, str], weights: str) -> str:
-        """What it is known by: a digest of the settings, the pictures, the weights and the version."""
+        """What it is known by, however many steps it makes and whenever it is looked at.
+
+        Args:
+          digests: of the given pictures by name and of `files` by path.
+          weights: digest of the network's.
+
+        Returns:
+          A digest of the settings, the pictures, the weights and the version.
+        """
         from jaxnst import __version__
 
-        pictures = [digests[name] for name in (self.content, *self.styles) if name is not None]
-        parts = [self.config.to_dict(), self.content is None, pictures, self.looks, weights, __version__]
-        return hashlib.sha256(json.dumps(parts).encode()).hexdigest()[:16]
+        pictures = [digests[name] for name in (self.content, *self.styles, *self.files) if name is not None]
+        settings = {
+            field.name: _as_float(getattr(self.config, field.name), field.default) for field in _FIELDS
+        }
+        if _goes_on(self.config):
+            del settings["steps"]
+        parts = [settings, self.content is None, pictures, weights, __version__]
+        return hashlib.sha256(json.dumps(parts, default=repr).encode()).hexdigest()[:16]
+
+
+_FIELDS = dataclasses.fields(Config)
+
+
+def _as_float(value: Any, default: Any) -> Any:
+    """1 and 1.0 are the same setting."""
+    if isinstance(value, tuple):
+        return [_as_float(one, 0.0 if isinstance(one, int) else one) for one in value]
+    return float(value) if isinstance(default, float) else value
+
+
+def _goes_on(config: Config) -> bool:
+    """Whether a run of more steps passes through those of fewer."""
+    return len(config.sides) == 1 and not config.scale_steps
 
 
 def runs_of(cells: Sequence[Cell]) -> dict[int, Run]:
     """The run of each cell, by the cell's place; one object where several share it."""
     together: dict[Hashable, list[int]] = defaultdict(list)
     for index, cell in enumerate(cells):
-        config = cell.config
-        on_the_way = len(config.sides) == 1 and not config.scale_steps
-        alike = config.replace(steps=1) if on_the_way else config
+        alike = cell.config.replace(steps=1) if _goes_on(cell.config) else cell.config
         together[alike, cell.content, cell.styles].append(index)
     found: dict[int, Run] = {}
     for members in together.values():
@@ -76,7 +111,8 @@ def pooled(runs: Iterable[Run]) -> dict[Run, Config]:
             style_layers=vgg.LAYERS[:1],
             style_layer_weights=(1.0,),
         )
-        kin[to_problem(one_layer), run.content is None, len(run.styles)].append(run)
+        cost = (config.size, config.start_size, config.style_scale, config.steps, config.weights)
+        kin[to_problem(one_layer), cost, run.content, run.styles].append(run)
     for alike in kin.values():
         for name in ("content", "style"):
             layers = {layer for run in alike for layer in getattr(run.config, f"{name}_layers")}

@@ -5,11 +5,9 @@ The language is described in docs/studies/README.md.
 
 from __future__ import annotations
 
-import dataclasses
-import itertools
 import os
 import tomllib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from importlib import resources
 from typing import Any
@@ -18,16 +16,12 @@ from jaxnst.config import Config
 from jaxnst.core import vgg
 from jaxnst.errors import InputError, choose
 from jaxnst.images import expand, reason
+from jaxnst.studies import axes
+from jaxnst.studies.axes import PICTURES, SETTINGS
 from jaxnst.stylize import resolve_config
 
 STUDY_KEYS = ("title", "about", "preset", "settings", "quick", "grids")
 GRID_KEYS = ("name", "title", "about", "preset", "settings", "axes", "columns", "feature_maps", "quick")
-PICTURES = ("content", "style")
-SETTINGS = (*PICTURES, "preset", *(field.name for field in dataclasses.fields(Config)))
-"""What an axis may vary beside its own label: which pictures, from which preset, and every setting."""
-
-MANY = 100_000
-"""Cells beyond which a grid is taken for a mistake."""
 
 
 @dataclass(frozen=True)
@@ -109,7 +103,7 @@ def read_study(
       study: one of `names()`, or the path of a TOML file.
       quick: take its quick form.
       grids: names of the grids to keep; none: all.
-      settings: fields of Config that replace those of the study; not those of an axis.
+      settings: fields of Config that replace those of the study and its grids, not those that an axis sets.
 
     Returns:
       The study.
@@ -127,19 +121,16 @@ def read_study(
     tables = found.get("grids", [])
     if not isinstance(tables, list) or not tables:
         raise InputError(f"study: {where} has no grids; write at least one [[grids]] with [grids.axes].")
-    base = (
-        _table(where, found, "settings")
-        | (_table(where, found, "quick") if quick else {})
-        | dict(settings or {})
-    )
-    base = {"preset": found.get("preset")} | base
-    _check_keys(f"{where}, settings", base, SETTINGS)
+    base, replaced = _table(where, found, "settings"), _table(where, found, "quick")
+    for of, table in (("settings", base), ("quick", replaced), ("settings", settings or {})):
+        _check_keys(f"{where}, {of}", table, SETTINGS)
+    base = {"preset": found.get("preset")} | base | (replaced if quick else {})
     made = [
-        _read_grid(f"{where}, grid {number}", table, base, quick) for number, table in enumerate(tables, 1)
+        _read_grid(f"{where}, grid {number}", table, base, settings or {}, quick)
+        for number, table in enumerate(tables, start=1)
     ]
+    _check_names(where, made)
     known = [grid.name for grid in made]
-    if len(set(known)) < len(known):
-        raise InputError(f"study: {where} has two grids of one name; their names are {', '.join(known)}.")
     for one in grids:
         choose("grids", one, known)
     return Study(
@@ -170,122 +161,48 @@ def _find(study: str | os.PathLike[str]) -> tuple[str, str, str]:
         raise InputError(f"study: {given!r} cannot be read ({reason(error)}); give a TOML file.") from error
 
 
-def _read_grid(where: str, table: Any, base: Mapping[str, Any], quick: bool) -> Grid:
+def _read_grid(
+    where: str, table: Any, base: Mapping[str, Any], given: Mapping[str, Any], quick: bool
+) -> Grid:
+    """`base` are the study's settings, which the grid's replace; `given` the caller's, which replace both."""
     if not isinstance(table, dict):
         raise InputError(f"study: {where} is not a table; write it as [[grids]].")
     name = _text(where, table, "name", "")
     if not name or any(character in name for character in "/\\\0"):
-        raise InputError(
-            f"study: {where} needs a name, which becomes part of file names; {name!r} will not do."
-        )
+        raise InputError(f"study: {where} needs a name that can be part of file names; {name!r} will not do.")
     where = f"{where.partition(',')[0]}, {name}"
     _check_keys(where, table, GRID_KEYS)
-    axes, fixed = _table(where, table, "axes"), _table(where, table, "settings")
-    replaced = _table(where, table, "quick") if quick else {}
+    declared = _table(where, table, "axes")
+    fixed, replaced = _table(where, table, "settings"), _table(where, table, "quick")
     _check_keys(f"{where}, settings", fixed, SETTINGS)
-    _check_keys(f"{where}, quick", {key: 0 for key in replaced if key not in axes}, SETTINGS)
-    for axis in axes.keys() & fixed.keys():
-        raise InputError(f"study: {where}: {axis} is an axis and among the settings too; take one away.")
-    axes = {axis: _replaced(f"{where}, quick", axis, given, replaced) for axis, given in axes.items()}
-    points = {axis: _read_axis(f"{where}, axis {axis}", axis, given) for axis, given in axes.items()}
-    _check_axes(where, points)
-    fixed = {"preset": table.get("preset", base["preset"])} | {
-        **{key: value for key, value in base.items() if key != "preset"},
-        **fixed,
-        **{key: value for key, value in replaced.items() if key not in axes},
-    }
-    columns = tuple(table.get("columns", list(axes)[-1:]))
+    _check_keys(f"{where}, quick", {key: 0 for key in replaced if key not in declared}, SETTINGS)
+    points = axes.read_axes(where, declared, fixed, replaced if quick else {})
+    if quick:
+        fixed |= {key: value for key, value in replaced.items() if key not in declared}
+    if "preset" in table:
+        fixed = {"preset": table["preset"]} | fixed
+    columns = axes.names(where, table, "columns", list(points)[-1:])
     for axis in columns:
-        choose(f"{where}: columns", axis, axes)
-    for layer in table.get("feature_maps", ()):
+        choose(f"study: {where}: columns", axis, points)
+    feature_maps = axes.names(where, table, "feature_maps", ())
+    for layer in feature_maps:
         choose(f"study: {where}: feature_maps", layer, vgg.LAYERS)
-    combinations = itertools.product(*(of.items() for of in points.values()))
+    settings = {**base, **fixed, **given}
     return Grid(
         name=name,
         title=_text(where, table, "title", name),
         about=_text(where, table, "about", ""),
         axes={axis: tuple(of) for axis, of in points.items()},
         columns=columns,
-        feature_maps=tuple(table.get("feature_maps", ())),
-        cells=tuple(_read_cell(where, name, tuple(points), chosen, fixed) for chosen in combinations),
+        feature_maps=feature_maps,
+        cells=tuple(
+            _read_cell(where, name, labels, settings | of_axes)
+            for labels, of_axes in axes.combinations(points)
+        ),
     )
 
 
-def _replaced(where: str, axis: str, given: Any, replaced: Mapping[str, Any]) -> Any:
-    """The axis as it is in the quick form: other values, or some of its labels."""
-    if axis not in replaced:
-        return given
-    values = replaced[axis]
-    if isinstance(given, dict) and "subsets" not in given:
-        for label in values:
-            choose(f"{where}: {axis}", label, given)
-        return {label: given[label] for label in values}
-    return values
-
-
-def _read_axis(where: str, axis: str, given: Any) -> dict[str, dict[str, Any]]:
-    """Settings by label: of a setting's values, of a table's entries, or of all subsets of some values."""
-    if isinstance(given, dict) and given.keys() == {"subsets"}:
-        values = given["subsets"]
-        given = [
-            list(subset)
-            for size in range(1, len(values) + 1)
-            for subset in itertools.combinations(values, size)
-        ]
-    if not isinstance(given, list | dict) or not given:
-        raise InputError(
-            f"study: {where} has no values; give a list of them, or a table of settings by label."
-        )
-    if isinstance(given, dict):
-        for label, settings in given.items():
-            if not isinstance(settings, dict) or not settings:
-                raise InputError(f"study: {where}: {label!r} is not a table of settings.")
-            _check_keys(f"{where}, {label}", settings, SETTINGS)
-            if axis in SETTINGS and axis not in settings:
-                raise InputError(f"study: {where}: {label!r} does not set {axis}; rename the axis.")
-        return given
-    choose(f"study: {where}", axis, SETTINGS)
-    points = {_label(value): {axis: value} for value in given}
-    if len(points) < len(given):
-        raise InputError(f"study: {where} has a value twice in {', '.join(map(_label, given))}.")
-    return points
-
-
-def _label(value: Any) -> str:
-    if isinstance(value, list):
-        return " ".join(map(_label, value))
-    return f"{value:g}" if isinstance(value, float) else str(value)
-
-
-def _check_axes(where: str, points: Mapping[str, Mapping[str, Mapping[str, Any]]]) -> None:
-    if not points:
-        raise InputError(f"study: {where} has no axes; give at least one under [grids.axes].")
-    if (count := _product(map(len, points.values()))) > MANY:
-        raise InputError(f"study: {where} has {count} cells; {MANY} are the most.")
-    sets = {axis: {name for settings in of.values() for name in settings} for axis, of in points.items()}
-    for one, other in itertools.combinations(sets, 2):
-        for name in sorted(sets[one] & sets[other]):
-            raise InputError(f"study: {where}: the axes {one} and {other} both set {name}; take it from one.")
-
-
-def _product(lengths: Iterator[int]) -> int:
-    count = 1
-    for length in lengths:
-        count *= length
-    return count
-
-
-def _read_cell(
-    where: str,
-    grid: str,
-    axes: Sequence[str],
-    chosen: Sequence[tuple[str, Mapping[str, Any]]],
-    fixed: Mapping[str, Any],
-) -> Cell:
-    settings = dict(fixed)
-    for _, of_axis in chosen:
-        settings |= of_axis
-    labels = {axis: label for axis, (label, _) in zip(axes, chosen, strict=True)}
+def _read_cell(where: str, grid: str, labels: Mapping[str, str], settings: dict[str, Any]) -> Cell:
     content, style = settings.pop("content", "content 1"), settings.pop("style", "style 1")
     preset = settings.pop("preset")
     try:
@@ -294,18 +211,24 @@ def _read_cell(
         at = ", ".join(f"{axis} {label}" for axis, label in labels.items())
         raise InputError(f"study: {where}, at {at}: {error}") from error
     styles = tuple(style) if isinstance(style, list) else (style,)
-    cell = Cell(
-        grid, labels, config, None if content == "none" else content, () if styles == ("none",) else styles
-    )
-    for picture in (cell.content, *cell.styles):
+    contents, styles = (() if of == ("none",) else of for of in ((content,), styles))
+    for picture in contents + styles:
         _check_picture(f"study: {where}", picture)
-    return cell
+    return Cell(grid, labels, config, contents[0] if contents else None, styles)
 
 
 def _check_picture(where: str, picture: Any) -> None:
     kind, _, number = str(picture).partition(" ")
-    if picture is not None and not (kind in PICTURES and number.isdecimal() and int(number) > 0):
+    if kind not in PICTURES or not number.isdecimal() or number != str(int(number)) or number == "0":
         raise InputError(f"{where}: there is no picture {picture!r}; write 'content 1', 'style 2' or 'none'.")
+
+
+def _check_names(where: str, grids: Sequence[Grid]) -> None:
+    """Names become file names: `NAME.png`, `NAME-losses.png`."""
+    files = [file for grid in grids for file in (grid.name, f"{grid.name}-losses")]
+    for name in files:
+        if files.count(name) > 1:
+            raise InputError(f"study: {where}: two grids would write {name}.png; rename one.")
 
 
 def _check_keys(where: str, table: Mapping[str, Any], known: Sequence[str]) -> None:

@@ -11,13 +11,13 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from jaxnst import metrics
-from jaxnst.studies import folder as folders
-from jaxnst.studies.folder import Done
+from jaxnst.studies import results
+from jaxnst.studies.results import Done
 
 if TYPE_CHECKING:
     from jaxtyping import Float
 
-    from jaxnst.studies.runner import Work
+    from jaxnst.studies.runner import Job
     from jaxnst.studies.runs import Run
     from jaxnst.studies.study import Cell
 
@@ -54,31 +54,31 @@ class Row:
 
 
 def rows_of(
-    todo: Work, cells: Sequence[Cell], runs: Mapping[int, Run], failed: Mapping[Run, str], size: int
+    job: Job, cells: Sequence[Cell], runs: Mapping[int, Run], failed: Mapping[Run, str], size: int
 ) -> list[Row]:
     """A row for each cell, with metrics at one size (longer side in pixels) for all."""
     found = []
-    done = {run: folders.read_run(todo.place(run)) for run in todo.keys}
+    done = {run: job.done(run) for run in job.keys}
     for index, cell in enumerate(cells):
         run, look = runs[index], cell.config.steps
         of_run = done[run]
         if of_run is None:
             ended = f"failed: {failed[run]}" if run in failed else "not run yet"
-            found.append(Row(cell, todo.keys[run], None, ended, None, None, {}, {}))
+            found.append(Row(cell, job.keys[run], None, ended, None, None, {}, {}))
             continue
-        at = min(look, len(of_run.losses["total"]) - 1)
-        content = None if cell.content is None else todo.pictures[cell.content]
-        styles: list = [todo.pictures[name] for name in cell.styles]
+        at = max(min(look, len(of_run.losses["total"]) - 1), 0)
+        content = None if cell.content is None else job.pictures[cell.content]
+        styles: list = [job.pictures[name] for name in cell.styles]
         found.append(
             Row(
                 cell=cell,
-                key=todo.keys[run],
+                key=job.keys[run],
                 done=of_run,
                 ended="finished" if at == look else of_run.ended,
                 evaluations=at if cell.config.line_search == "none" else None,
                 seconds=of_run.seconds[look],
-                losses={name: float(of[at]) for name, of in of_run.losses.items() if at >= 0},
-                measured=folders.measured(of_run, look, content, styles, size),
+                losses={name: float(of[at]) for name, of in of_run.losses.items() if len(of)},
+                measured=results.measured(of_run, look, content, styles, size),
             )
         )
     return found
@@ -94,11 +94,12 @@ def means(row: Row) -> dict[str, float]:
 
 
 def best(rows: Sequence[Row]) -> dict[str, Row]:
-    """By each loss and kind of metric the row that is best, where rows differ.
+    """By each loss and kind of metric the finished row that is best, where they differ.
 
-    Losses only where all rows have the same weights, layers and forms is for the reader to judge.
+    Losses of rows with other weights, layers or forms are no common yardstick; the reader must judge.
     """
     found = {}
+    rows = [row for row in rows if row.ended == "finished"]
     for name in dict.fromkeys(name for row in rows for name in means(row)):
         having = [row for row in rows if np.isfinite(means(row).get(name, np.nan))]
         values = [means(row)[name] for row in having]

@@ -1,18 +1,20 @@
-"""What a study leaves on disk: a folder for each run, whole or not there, and a checkpoint of the unfinished.
+"""What a study leaves on disk: a folder for each run, whole or not there, and checkpoints of the unfinished.
 
 DIR/runs/KEY/run.json       settings, time, how it ended; written last, so that its presence means all
              losses.csv     after 0, 1, 2 ... steps
              0200.png       the picture after 200 steps, with its settings inside
              metrics.json   measured later
-DIR/unfinished.h5           the lanes that were being worked on, every minute
+DIR/unfinished-KEY.h5       the lanes that are being worked on, see `runner`
 """
 
 from __future__ import annotations
 
+import contextlib
 import csv
 import io
 import json
-from collections.abc import Mapping
+import os
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -21,7 +23,6 @@ import numpy as np
 
 from jaxnst import images, metrics, saving
 from jaxnst.errors import InputError
-from jaxnst.images import expand
 
 if TYPE_CHECKING:
     from jaxtyping import Float
@@ -38,34 +39,50 @@ class Done:
       losses: by name, after 0, 1, 2 ... steps; shorter where the run diverged.
       seconds: by look: wall-clock time to there, a batch's shared by its lanes.
       ended: finished, or diverged after some step.
+      device: on what.
     """
 
     folder: Path
     losses: dict[str, Float[np.ndarray, " steps"]]
     seconds: dict[int, float]
     ended: str
+    device: str
 
     def picture(self, look: int) -> Path:
         """The picture after so many steps."""
         return self.folder / f"{look:04d}.png"
 
 
-def make(out: str) -> Path:
-    """The folder of a study, made if its parent is there.
+@contextlib.contextmanager
+def opened(folder: Path) -> Iterator[None]:
+    """Make the folder of a study if its parent is there, and keep others from working in it meanwhile.
 
     Raises:
-      InputError: it cannot be.
+      InputError: it cannot be made, or another process is at work there.
     """
-    folder = expand(out)
+    given = os.fspath(folder)
     if folder.exists() and not folder.is_dir():
-        raise InputError(f"out: {out!r} is a file; give a folder.")
+        raise InputError(f"out: {given!r} is a file; give a folder.")
     if not folder.exists():
         saving.check_file(folder, "out")
     try:
         (folder / "runs").mkdir(parents=True, exist_ok=True)
+        lock = (folder / ".lock").open("w")
     except OSError as error:
-        raise InputError(f"out: {out!r} cannot be made ({error.strerror}); choose another.") from error
-    return folder
+        raise InputError(f"out: {given!r} cannot be used ({error.strerror}); choose another.") from error
+    with lock:
+        try:
+            import fcntl
+
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except ImportError:  # Windows: two at once only do some work twice
+            pass
+        except OSError as error:
+            raise InputError(f"out: another process works in {given!r}; wait, or choose another.") from error
+        ours = f".{'[0-9a-f]' * 32}.tmp"
+        for left_by_a_kill in (*folder.glob(ours), *folder.glob(f"runs/*/{ours}")):
+            left_by_a_kill.unlink(missing_ok=True)
+        yield
 
 
 def write_run(
@@ -94,28 +111,32 @@ def write_run(
         metadata = software | {"config": of_look.to_dict(), "steps_done": min(look, max(steps - 1, 0))}
         saving.save_image(folder / f"{look:04d}.png", picture, metadata)
     record = software | {"config": run.config.to_dict(), "content": run.content, "styles": run.styles}
-    record |= {"ended": ended, "looks": run.looks} | dict(about)
-    saving.write_whole(folder / "run.json", json.dumps(record, indent=1).encode())
+    saving.write_whole(
+        folder / "run.json", json.dumps(record | {"ended": ended} | dict(about), indent=1).encode()
+    )
 
 
-def read_run(folder: Path) -> Done | None:
-    """A finished run; None if it is not there, or not whole."""
+def read_run(folder: Path, looks: Collection[int]) -> Done | None:
+    """A finished run; None if it is not there, not whole, or was not kept at some of these looks."""
     try:
         record = json.loads((folder / "run.json").read_text("utf-8"))
         with (folder / "losses.csv").open(newline="") as file:
             header, *lines = csv.reader(file)
-        columns = (
-            np.array([[float(cell) for cell in line] for line in lines]).reshape(len(lines), len(header)).T
-        )
+        values = np.array([[float(cell) for cell in line] for line in lines]).reshape(len(lines), len(header))
         done = Done(
             folder=folder,
-            losses=dict(zip(header[1:], columns[1:], strict=True)),
+            losses=dict(zip(header[1:], values.T[1:], strict=True)),
             seconds={int(look): seconds for look, seconds in record["seconds"].items()},
             ended=record["ended"],
+            device=record["device"],
         )
-    except (OSError, ValueError, KeyError):
+        for look in looks:
+            if look not in done.seconds:
+                return None
+            images.open_image(done.picture(look), "picture")
+    except (OSError, ValueError, KeyError):  # an InputError is a ValueError
         return None
-    return done if all(done.picture(look).exists() for look in done.seconds) else None
+    return done
 
 
 def measured(

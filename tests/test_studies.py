@@ -1,7 +1,11 @@
 """A study from the declaration to the report: resumed, failing in part, and looked at."""
 
+import base64
 import csv
 import html.parser
+import io
+import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -14,9 +18,11 @@ from pictures import refusal
 from PIL import Image
 
 import jaxnst
-from jaxnst import cli, lanes
+from jaxnst import checkpoint, cli, lanes
+from jaxnst.images import read_image, resize
 from jaxnst.saving import read_metadata
-from jaxnst.studies import Interrupted, names
+from jaxnst.studies import Interrupted, names, results, runner
+from jaxnst.studies.table import best
 
 EXAMPLES = Path(__file__).parent.parent / "examples"
 PHOTOS = [EXAMPLES / "astronaut.jpg", EXAMPLES / "chelsea.jpg"]
@@ -142,7 +148,7 @@ def test_the_page_is_whole_and_stands_alone(mine, tmp_path):
     page = Page(text)
     assert page.open == []
     assert set(page.refers) <= page.ids
-    assert len([one for one in page.refers if one.startswith("grid-")]) >= 2 * len(found.rows)
+    assert len([one for one in page.refers if one.startswith("cell-")]) >= 2 * len(found.rows)
     assert all(source.startswith("data:image/") for source in page.sources)
     assert "http" not in text.replace("http-equiv", "")
     assert "Weights &amp; &lt;steps&gt;" in text
@@ -160,14 +166,25 @@ def test_nothing_is_done_twice(mine, tmp_path, monkeypatch):
     mine.write_text(STUDY.replace("[50, 5e3]", "[50, 5e3, 1]"))
     computed = []
     optimise = lanes.optimise
-    monkeypatch.setattr(
-        lanes, "optimise", lambda plans, resume: computed.append(len(plans)) or optimise(plans, resume)
-    )
+
+    def counting(plans, resume=None):
+        computed.append(len(plans))
+        return optimise(plans, resume)
+
+    monkeypatch.setattr(lanes, "optimise", counting)
     found = run(mine, tmp_path)
     assert computed == [1]
     assert len(found.rows) == 6
     after = whole(tmp_path)
     assert {path: after[path] for path in before} == before
+    # Fewer steps are on the way of what is there; more are another run.
+    run(mine, tmp_path, grids=["grid"])
+    mine.write_text(STUDY.replace("[2, 5]", "[2]"))
+    run(mine, tmp_path)
+    assert computed == [1]
+    mine.write_text(STUDY.replace("[2, 5]", "[2, 6]"))
+    run(mine, tmp_path)
+    assert computed == [1, 2]
 
 
 def test_goes_on_after_kill_minus_nine(mine, tmp_path):
@@ -183,27 +200,25 @@ def test_goes_on_after_kill_minus_nine(mine, tmp_path):
     killed = tmp_path / "killed"
     process = subprocess.Popen([sys.executable, "-c", script, *given, str(killed)])
     deadline = time.monotonic() + 300
-    while not (killed / "unfinished.h5").exists() and process.poll() is None and time.monotonic() < deadline:
+    while not list(killed.glob("unfinished-*.h5")) and process.poll() is None and time.monotonic() < deadline:
         time.sleep(0.02)
     process.send_signal(signal.SIGKILL)
     assert process.wait() == -signal.SIGKILL
     assert not list(killed.glob("runs/*/run.json"))
-    from jaxnst import checkpoint
-
-    _, about = checkpoint.load(killed / "unfinished.h5")
-    assert 0 < about["step"] < 41
+    [left] = killed.glob("unfinished-*.h5")
+    assert 0 < checkpoint.about(left)["step"] < 41
     resumed = jaxnst.run_study(*given, killed, progress=False)
     straight = jaxnst.run_study(*given, tmp_path / "straight", progress=False)
     assert whole(killed) == whole(tmp_path / "straight")
     assert [row.losses for row in resumed.rows] == [row.losses for row in straight.rows]
-    assert not (killed / "unfinished.h5").exists()
+    assert not list(killed.glob("unfinished-*.h5"))
     assert not list(killed.rglob("*.tmp"))
 
 
 def test_interrupted_and_continued(mine, tmp_path, monkeypatch):
     optimise = lanes.optimise
 
-    def pressed(plans, resume):
+    def pressed(plans, resume=None):
         for progress in optimise(plans, resume):
             if progress.step == 3:
                 signal.raise_signal(signal.SIGINT)
@@ -212,16 +227,85 @@ def test_interrupted_and_continued(mine, tmp_path, monkeypatch):
     monkeypatch.setattr(lanes, "optimise", pressed)
     with pytest.raises(Interrupted):
         run(mine, tmp_path / "cut")
+    assert "not run yet" in (tmp_path / "cut" / "report.html").read_text()
     monkeypatch.setattr(lanes, "optimise", optimise)
+    # Another selection, other settings: what was begun is not theirs, and is kept.
+    run(mine, tmp_path / "cut", style_weight=70, seed=3)
+    assert list((tmp_path / "cut").glob("unfinished-*.h5"))
     run(mine, tmp_path / "cut")
     run(mine, tmp_path / "straight")
+    for other in (tmp_path / "cut").glob("runs/*"):
+        if not (tmp_path / "straight" / "runs" / other.name).exists():
+            shutil.rmtree(other)
     assert whole(tmp_path / "cut") == whole(tmp_path / "straight")
+
+
+def test_a_full_disk_while_writing_costs_no_steps(mine, tmp_path, monkeypatch):
+    """Of two lanes one is written; the next call takes the other from the checkpoint."""
+    monkeypatch.setattr(runner, "SECONDS_BETWEEN_CHECKPOINTS", 0)
+    monkeypatch.setattr(runner, "SHARE_FOR_CHECKPOINTS", 1e9)
+    write, written = results.write_run, []
+
+    def full(folder, *others):
+        if written:
+            raise OSError(28, "No space left on device", str(folder))
+        written.append(write(folder, *others))
+
+    monkeypatch.setattr(results, "write_run", full)
+    with pytest.raises(OSError, match="No space left"):
+        run(mine, tmp_path / "cut")
+    assert len(list((tmp_path / "cut").glob("runs/*/run.json"))) == 1
+    monkeypatch.setattr(results, "write_run", write)
+    optimise, steps = lanes.optimise, []
+
+    def counting(plans, resume=None):
+        for progress in optimise(plans, resume):
+            steps.append(progress.step)
+            yield progress
+
+    monkeypatch.setattr(lanes, "optimise", counting)
+    run(mine, tmp_path / "cut")
+    assert len(steps) <= 1
+    run(mine, tmp_path / "straight")
+    assert whole(tmp_path / "cut") == whole(tmp_path / "straight")
+
+
+def test_one_process_at_a_time(mine, tmp_path):
+    with results.opened(tmp_path / "out"):
+        assert "another process works in" in refusal(run, mine, tmp_path / "out")
+
+
+def test_masks_and_a_start_from_a_file_count(mine, tmp_path):
+    """As in a single run; and another mask under the same name is another run."""
+    mask, start = tmp_path / "mask.png", tmp_path / "start.png"
+    half = np.zeros((512, 512), np.uint8)
+    half[:, 256:] = 255
+    Image.fromarray(half).save(mask)
+    Image.fromarray(np.full((32, 32, 3), 90, np.uint8)).save(start)
+    given = {"content_masks": [str(mask)], "start": str(start)}
+    found = run(mine, tmp_path / "out", **given)
+    row = found.rows[1]
+    single = jaxnst.stylize(PHOTOS[0], PAINTINGS[0], config=row.cell.config, progress=False)
+    first = np.asarray(Image.open(row.done.picture(5))) / 255
+    np.testing.assert_allclose(first, single.array, atol=0.01)
+    Image.fromarray(half.T.copy()).save(mask)
+    again = run(mine, tmp_path / "out", **given)
+    assert {row.key for row in again.rows}.isdisjoint({row.key for row in found.rows})
+    second = np.asarray(Image.open(again.rows[1].done.picture(5))) / 255
+    assert np.abs(first - second).max() > 0.1
+
+
+def test_the_home_folder(mine, tmp_path, monkeypatch):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    found = run(mine, "~/out")
+    assert found.folder == tmp_path / "out"
+    assert (tmp_path / "out" / "report.html").exists()
 
 
 def test_a_cell_that_fails_does_not_stop_the_others(mine, tmp_path, monkeypatch, capsys):
     optimise = lanes.optimise
 
-    def failing(plans, resume):
+    def failing(plans, resume=None):
         if any(float(plan.loss_weights["style"].factor) == 5e3 for plan in plans):
             raise MemoryError("out of memory")
         return optimise(plans, resume)
@@ -248,6 +332,7 @@ def test_a_run_that_diverges_is_told(mine, tmp_path):
     assert all(np.isfinite(list(row.losses.values())).all() for row in found.rows)
     assert "diverged after" in (tmp_path / "report.html").read_text()
     assert not found.failed
+    assert all(row.ended == "finished" for row in best(found.rows).values())
 
 
 @pytest.mark.parametrize(
@@ -269,7 +354,12 @@ def test_pictures_are_read_before_anything_runs(mine, tmp_path, content, style, 
     ("change", "says"),
     [
         (("size = 32", "size = 12"), "too few to measure"),
-        (("style_weight = [50, 5e3]", "size = [32, 1]"), "grid, size 1, steps"),
+        (("style_weight = [50, 5e3]", "size = [32, 20]"), "style: 20x13 pixels, as it is compared"),
+        (
+            ("[grids.axes]", '[grids.axes]\ncontent = ["content 1", "content 2"]'),
+            "32x21 pixels are too few for pool5",
+        ),
+        (("style_weight = [50, 5e3]", "size = [32, 1]"), "grid, size 1, steps 2"),
         (("[grids.axes]", '[grids.axes]\ncontent = ["content 1", "content 3"]'), "asks for content 3, and 2"),
         (
             ("[grids.axes]", '[grids.axes]\ncontent = ["none"]\ncolor = ["luminance"]'),
@@ -280,10 +370,16 @@ def test_pictures_are_read_before_anything_runs(mine, tmp_path, content, style, 
 )
 def test_every_cell_is_checked_before_anything_runs(mine, tmp_path, change, says):
     assert change[0] in STUDY
-    mine.write_text(STUDY.replace(*change, 1))
+    text = STUDY.replace(*change, 1)
+    mine.write_text(text.replace('feature_maps = ["relu2_1"]', 'feature_maps = ["pool5"]'))
     out = tmp_path / "out"
     assert says in refusal(run, mine, out)
     assert not out.exists()
+
+
+def test_a_style_too_narrow_to_measure_is_told_before_anything_runs(mine, tmp_path):
+    narrow = np.zeros((300, 40, 3), np.uint8)
+    assert "style: 4x32 pixels" in refusal(jaxnst.run_study, mine, PHOTOS[0], narrow, tmp_path / "out")
 
 
 def test_an_output_that_will_not_do(mine, tmp_path):
@@ -320,7 +416,19 @@ def test_the_quick_form_of_each_study_runs(name, tmp_path):
         assert np.isfinite(list(row.numbers.values())).all(), row.cell.name
 
 
-def test_ranka_shows_feature_maps(tmp_path):
-    found = run("ranka", tmp_path, quick=True, size=32, grids=["guidelines"])
-    assert len(found.rows) == 4
-    assert len({row.cell.config for row in found.rows}) == 4
+def test_feature_maps_are_those_of_each_picture(mine, tmp_path):
+    found = run(mine, tmp_path)
+    text = (tmp_path / "report.html").read_text()
+    maps = re.findall(r'<img class="features" src="data:image/png;base64,([^"]+)"', text)
+    assert len(maps) == len(found.rows)
+    assert len(set(maps)) == len(maps)
+    told = re.search(r"relu2_1: ([0-9, ]+);", text)
+    channels = [int(channel) for channel in told[1].split(",")]
+    row = found.rows[-1]
+    features = jaxnst.features(row.done.picture(5), ["relu2_1"])["relu2_1"][..., channels]
+    tiles = np.asarray(Image.open(io.BytesIO(base64.b64decode(maps[-1]))).convert("L"), float) / 255
+    tiles = tiles[:64].reshape(64, len(channels), 66)[:, :, :64].mean((0, 2))
+    # How bright each tile is, among the others.
+    content = jaxnst.features(resize(read_image(PHOTOS[0]), (32, 32)), ["relu2_1"])["relu2_1"][..., channels]
+    expected = np.clip(features / content.max((0, 1)), 0, 1).mean((0, 1))
+    np.testing.assert_allclose(tiles, expected, atol=0.03)
