@@ -13,7 +13,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullLocator
 
 from jaxnst import images
-from jaxnst.studies.sheet import Sheet, spans
+from jaxnst.studies.sheet import Sheet, spans, told
 
 if TYPE_CHECKING:
     from jaxtyping import Float
@@ -58,7 +58,7 @@ def contact_sheet(
     """
     gap, line, edge = 0.06, 0.15, 0.12
     high = max((_height(picture, cell) for picture in pictures if picture is not None), default=cell)
-    rows = [[f"{axis} {label}" for axis, label in labels] for labels in sheet.rows if labels]
+    rows = [[told(axis, label) for axis, label in labels] for labels in sheet.rows if labels]
     room = LETTER * 8 * max((len(text) for texts in rows for text in texts), default=0) + 0.25 * bool(rows)
     start = edge + cell + 0.25 + room
     headers = _headers(sheet, cell + gap, line)
@@ -121,7 +121,7 @@ def _headers(sheet: Sheet, step: float, line: float) -> list[tuple[float, list[t
     for level in range(len(sheet.columns[0]) if sheet.columns else 0):
         left, labels = 0.0, []
         for axis, label, span in spans(sheet.columns, level):
-            labels.append((_wrapped(f"{axis} {label}", span * step, 8), left + span * step / 2))
+            labels.append((_wrapped(told(axis, label), span * step, 8), left + span * step / 2))
             left += span * step
         found.append((line * max(text.count("\n") + 1.4 for text, _ in labels), labels))
     return found

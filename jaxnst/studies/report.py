@@ -17,7 +17,7 @@ import numpy as np
 from jaxnst import images, metrics, saving
 from jaxnst.evaluation import features
 from jaxnst.studies import plots
-from jaxnst.studies.sheet import Sheet, sheet_of, spans
+from jaxnst.studies.sheet import Sheet, sheet_of, spans, told
 from jaxnst.studies.table import Row, best, means
 
 if TYPE_CHECKING:
@@ -95,7 +95,7 @@ class Shown:
     @property
     def labels(self) -> str:
         """Where it stands."""
-        return ", ".join(f"{axis} {label}" for axis, label in self.row.cell.labels.items())
+        return ", ".join(told(axis, label) for axis, label in self.row.cell.labels.items())
 
 
 @dataclass(frozen=True)
@@ -200,7 +200,7 @@ def _curves(rows: Sequence[Row]) -> dict[str, plots.Curves]:
     for members in of_runs.values():
         last = max(members, key=lambda row: row.cell.config.steps)
         apart = [axis for axis in last.cell.labels if axis != "steps" or len(members) == 1]
-        label = ", ".join(f"{axis} {last.cell.labels[axis]}" for axis in apart) or "all steps"
+        label = ", ".join(told(axis, last.cell.labels[axis]) for axis in apart) or "all steps"
         assert last.done is not None
         end = last.cell.config.steps + 1
         found[label] = {name: of[:end] for name, of in last.done.losses.items()}

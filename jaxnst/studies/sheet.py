@@ -43,6 +43,11 @@ def sheet_of(grid: Grid) -> Sheet:
     )
 
 
+def told(axis: str, label: str) -> str:
+    """What a header says: "blend 0.3", and "style 1" rather than "style style 1"."""
+    return label if label.startswith(axis) else f"{axis} {label}"
+
+
 def spans(labels: Sequence[Labels], level: int) -> list[tuple[str, str, int]]:
     """One level of headers: axis, label, and over how many rows or columns it stands."""
     together = itertools.groupby(labels, key=lambda of: of[: level + 1])
