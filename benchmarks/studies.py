@@ -111,7 +111,9 @@ def measure_lanes(size: int, steps: int, rounds: int) -> dict[str, Any]:
             )
             times = [time.perf_counter() for _ in lanes.optimise(plans)]
             of_count.append(statistics.median(np.diff(times)) / count)
-    seconds_a_lane = {count: round(statistics.median(of_count), 4) for count, of_count in taken.items()}
+    seconds_a_lane = {
+        count: round(float(statistics.median(of_count)), 4) for count, of_count in taken.items()
+    }
     return {"size": size, "seconds_a_step_of_a_lane": seconds_a_lane, "rounds": rounds}
 
 
