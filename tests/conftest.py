@@ -17,3 +17,14 @@ def photo():
 def painting():
     """A painting, 657x442."""
     return EXAMPLES / "great_wave.jpg"
+
+
+@pytest.fixture
+def own_cache(tmp_path_factory, monkeypatch):
+    """A cache folder for the tests; JAX's settings are put back."""
+    import jax
+
+    monkeypatch.setenv("JAXNST_CACHE", str(tmp_path_factory.getbasetemp() / "cache"))
+    before = jax.config.jax_compilation_cache_dir
+    yield
+    jax.config.update("jax_compilation_cache_dir", before)

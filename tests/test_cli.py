@@ -20,21 +20,12 @@ from jaxnst import cli
 from jaxnst.config import Config
 from jaxnst.saving import read_metadata, save_image
 
+pytestmark = pytest.mark.usefixtures("own_cache")
+
 FAST = [
     *("--size", "48", "--steps", "4", "--content-layers", "relu2_1"),
     *("--style-layers", "relu1_1", "relu2_1", "--style-layer-weights", "1"),
 ]
-
-
-@pytest.fixture(autouse=True)
-def _own_cache(tmp_path_factory, monkeypatch):
-    """A cache folder for these tests; JAX's settings are put back."""
-    import jax
-
-    monkeypatch.setenv("JAXNST_CACHE", str(tmp_path_factory.getbasetemp() / "cache"))
-    before = jax.config.jax_compilation_cache_dir
-    yield
-    jax.config.update("jax_compilation_cache_dir", before)
 
 
 @pytest.fixture

@@ -24,6 +24,8 @@ from jaxnst.saving import read_metadata
 from jaxnst.studies import Interrupted, names, results, runner
 from jaxnst.studies.table import best
 
+pytestmark = pytest.mark.usefixtures("own_cache")
+
 EXAMPLES = Path(__file__).parent.parent / "examples"
 PHOTOS = [EXAMPLES / "astronaut.jpg", EXAMPLES / "chelsea.jpg"]
 PAINTINGS = [EXAMPLES / "great_wave.jpg", EXAMPLES / "village_street_in_auvers.jpg"]
@@ -50,17 +52,6 @@ def mine(tmp_path):
     path = tmp_path / "mine.toml"
     path.write_text(STUDY)
     return path
-
-
-@pytest.fixture(autouse=True)
-def _own_cache(tmp_path_factory, monkeypatch):
-    """A cache folder for these tests; JAX's settings are put back."""
-    import jax
-
-    monkeypatch.setenv("JAXNST_CACHE", str(tmp_path_factory.getbasetemp() / "cache"))
-    before = jax.config.jax_compilation_cache_dir
-    yield
-    jax.config.update("jax_compilation_cache_dir", before)
 
 
 def run(study, out, **settings):
