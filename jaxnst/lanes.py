@@ -88,13 +88,13 @@ def program(plan: Plan) -> Hashable:
     )
 
 
-def most(plan: Plan) -> int:
-    """How many lanes like this one to run at once: what half of the free memory holds, and not too many."""
+def most(plan: Plan, share: float = 0.5) -> int:
+    """How many lanes like this one to run at once: what a share of the free memory holds, not too many."""
     available = available_bytes()
     if available is None:
         return MOST_LANES
     of_one = estimate_bytes(plan.config, *plan.sizes[-1]) - NETWORK_BYTES
-    return int(np.clip((available - NETWORK_BYTES) / 2 // of_one, 1, MOST_LANES))
+    return int(np.clip((available - NETWORK_BYTES) * share // of_one, 1, MOST_LANES))
 
 
 def gather(plans: Iterable[Plan]) -> list[Plan]:
@@ -175,15 +175,15 @@ def _together(
     plans: Sequence[Plan], size: tuple[int, int], params: Mapping[str, Any]
 ) -> tuple[solver.Inputs, Axes]:
     """Inputs of all lanes: what is the same object in each is there once, the rest is stacked."""
-    known: dict[tuple[int, ...], solver.Inputs] = {}
+    known: dict[Hashable, solver.Inputs] = {}
     lanes = []
     for plan in plans:
         pictures = (plan.content, *plan.styles, *plan.content_masks, *plan.style_masks)
-        of_pictures = tuple(map(id, pictures))
-        if of_pictures not in known:
-            known[of_pictures] = inputs_at(plan, size, params)
+        of_targets = (plan.config.style_scale, *map(id, pictures))
+        if of_targets not in known:
+            known[of_targets] = inputs_at(plan, size, params)
         lanes.append(
-            known[of_pictures]._replace(
+            known[of_targets]._replace(
                 weights=plan.loss_weights,
                 learning_rate=jnp.float32(plan.config.learning_rate),
                 transforms=to_transforms(plan.config),

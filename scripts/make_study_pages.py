@@ -19,12 +19,15 @@ DOCS = Path(__file__).parent.parent / "docs" / "studies"
 HOW_TO_READ = (
     "Of each pair what its table says. Losses are the parts, unweighted; metrics are means over layers: "
     "`content` and `style` distances (lower is nearer), `ssim` a similarity (higher is nearer). Where "
-    "several cells match, losses are their geometric mean and metrics their mean."
+    "several cells match, losses are their geometric mean and metrics their mean. `color/style` and "
+    "`sliced_wasserstein` are distances to the style too: of the colours, and of features at layers that no "
+    "trial optimises; `style 1` is the distance to the first of several. All metrics: "
+    "[jaxnst/metrics.py](../../jaxnst/metrics.py)."
 )
 OF_LAYERS = (
     "Which of the five layers count: for content (the style is compared at all five) and for style (the "
     "content is compared at conv2_2). Distances to the photo (`content`) and to the painting (`style`), "
-    "means over layers."
+    "means over layers after the ReLU, some of which the trials with ReLU layers optimise."
 )
 
 

@@ -70,8 +70,9 @@ def run(plans):
             ],
             1e-4,
         ),
+        ([{"style_scale": scale} for scale in (0.5, 1.0)], 2e-3),
     ],
-    ids=["weights, rates, starts", "shifts", "two scales"],
+    ids=["weights, rates, starts", "shifts", "two scales", "scales of the style"],
 )
 def test_lanes_are_single_runs(plans, photo, painting, settings, tolerance):
     together = plans(*settings)

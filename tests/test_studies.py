@@ -4,6 +4,7 @@ import base64
 import csv
 import html.parser
 import io
+import json
 import re
 import shutil
 import signal
@@ -178,6 +179,20 @@ def test_nothing_is_done_twice(mine, tmp_path, monkeypatch):
     assert computed == [1, 2]
 
 
+def test_measured_anew_when_a_run_is_made_anew(mine, tmp_path):
+    run(mine, tmp_path)
+    kept = {path: path.read_text() for path in tmp_path.glob("runs/*/metrics.json")}
+    for path in kept:
+        path.write_text(kept[path].replace("0.", "0.5"))
+    mine.write_text(STUDY.replace("[2, 5]", "[2, 5, 6]"))
+    run(mine, tmp_path)
+    for path, text in kept.items():
+        now, then = json.loads(path.read_text()), json.loads(text)
+        assert {look: now[look] for look in then} == {
+            look: pytest.approx(then[look], rel=1e-3) for look in then
+        }
+
+
 def test_goes_on_after_kill_minus_nine(mine, tmp_path):
     """The process dies in mid-run; what comes out is what would have, byte for byte."""
     long = STUDY.replace("steps = [2, 5]", "steps = [4, 40]")
@@ -223,7 +238,13 @@ def test_interrupted_and_continued(mine, tmp_path, monkeypatch):
     # Another selection, other settings: what was begun is not theirs, and is kept.
     run(mine, tmp_path / "cut", style_weight=70, seed=3)
     assert list((tmp_path / "cut").glob("unfinished-*.h5"))
+    # Less memory is free than before: enough to go on with what was begun, if not to begin it.
+    begun = []
+    monkeypatch.setattr(lanes, "most", lambda plan, share=0.5: 2 if share == 1 else 1)
+    monkeypatch.setattr(lanes, "optimise", lambda *given: begun.append(len(given)) or optimise(*given))
     run(mine, tmp_path / "cut")
+    assert begun == [2]
+    monkeypatch.undo()
     run(mine, tmp_path / "straight")
     for other in (tmp_path / "cut").glob("runs/*"):
         if not (tmp_path / "straight" / "runs" / other.name).exists():
@@ -314,6 +335,21 @@ def test_a_cell_that_fails_does_not_stop_the_others(mine, tmp_path, monkeypatch,
     assert cli.main([str(each) for each in arguments]) == 0  # and it is tried again
 
 
+def test_what_failed_before_ctrl_c_is_told(mine, tmp_path, monkeypatch):
+    def failing(plans, resume=None):
+        if len(plans) == 1 and float(plans[0].loss_weights["style"].factor) == 5e3:
+            signal.raise_signal(signal.SIGINT)
+            yield from optimise(plans, resume)
+        raise MemoryError("out of memory")
+
+    optimise = lanes.optimise
+    monkeypatch.setattr(lanes, "optimise", failing)
+    with pytest.raises(Interrupted):
+        run(mine, tmp_path)
+    ends = [row["ended"] for row in read(tmp_path / "cells.csv")]
+    assert ends == ["failed: MemoryError: out of memory"] * 2 + ["not run yet"] * 2
+
+
 def test_a_run_that_diverges_is_told(mine, tmp_path):
     text = STUDY.replace("[grids.axes]", '[grids.settings]\noptimizer = "sgd"\nclamp = false\n[grids.axes]')
     mine.write_text(text.replace("style_weight = [50, 5e3]", "learning_rate = [1e-9, 1e9]"))
@@ -323,7 +359,7 @@ def test_a_run_that_diverges_is_told(mine, tmp_path):
     assert all(np.isfinite(list(row.losses.values())).all() for row in found.rows)
     assert "diverged after" in (tmp_path / "report.html").read_text()
     assert not found.failed
-    assert all(row.ended == "finished" for row in best(found.rows).values())
+    assert all(row.ended == "finished" for row in (found.rows[index] for index in best(found.rows).values()))
 
 
 @pytest.mark.parametrize(

@@ -116,6 +116,22 @@ AXES = "[grids.axes]\nblend = [0.3]\n"
             "seed and who both set seed",
         ),
         (GRID + "[grids.axes.weights]\na = { seed = 3 }\n", "'a' does not set weights"),
+        (GRID + "[grids.axes.steps]\na = { steps = 3 }\n", "axis steps has the name of a column"),
+        (GRID + "[grids.axes.ssim]\na = { seed = 3 }\n", "axis ssim has the name of a column"),
+        (
+            GRID + "[grids.axes.who]\na = { seed = 3 }\n[grids.quick]\nseed = 5\n",
+            "axis who and settings both set seed",
+        ),
+        (
+            GRID + 'preset = "wang"\n[grids.axes]\npreset = ["gatys", "ranka"]\n',
+            "axis preset and settings both set preset",
+        ),
+        (
+            GRID + 'preset = "wang"\n[grids.settings]\npreset = "gatys"\n' + AXES,
+            "preset and settings both name a preset",
+        ),
+        ('preset = "wang"\n[settings]\npreset = "gatys"\n' + GRID + AXES, "both name a preset"),
+        (GRID + 'columns = ["blend", "blend"]\n' + AXES, "columns has a name twice"),
         (GRID + "[grids.settings]\nblend = 0.1\n" + AXES, "axis blend and settings both set blend"),
         (GRID + "[grids.axes]\nblend = [0.3, 1.3]\n", "at blend 1.3: blend: 1.3"),
         (GRID + '[grids.axes]\noptimizer = ["adam", "lbfg"]\n', "at optimizer lbfg: optimizer: there is no"),

@@ -95,7 +95,7 @@ def run_study(
 
     with results.opened(folder):
         try:
-            failed |= runner.run_all(job, progress, write_tables)
+            runner.run_all(job, progress, failed, write_tables)
         except Interrupted:
             report(declared, write_tables(), pictures, folder)
             raise

@@ -8,12 +8,17 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from jaxnst import metrics
 from jaxnst.config import Config
 from jaxnst.errors import InputError, choose
 
 PICTURES = ("content", "style")
 SETTINGS = (*PICTURES, "preset", *(field.name for field in dataclasses.fields(Config)))
 """What an axis may set: which pictures, from which preset, and every setting."""
+
+OF_CELLS = ("content", "style", "size", "steps")
+OF_RUNS = ("run", "ended", "evaluations", "seconds", "measured_size")
+"""Columns of tables beside grid, axes and metrics; they have values of their own, not labels."""
 
 MANY = 100_000
 """Cells beyond which a grid is taken for a mistake."""
@@ -57,6 +62,8 @@ def _read(where: str, axis: str, given: Any) -> Points:
     if not isinstance(given, list | dict) or not given:
         raise InputError(f"study: {where} has no values; give a list of them, or settings by label.")
     if isinstance(given, dict):
+        if axis in ("grid", *OF_CELLS, *OF_RUNS, *metrics.METRICS):
+            raise InputError(f"study: {where} has the name of a column, which labels cannot have; rename it.")
         return {label: _labelled(where, axis, label, settings) for label, settings in given.items()}
     choose(f"study: {where}", axis, SETTINGS)
     points = {_label(value): {axis: value} for value in given}
@@ -121,9 +128,11 @@ def combinations(axes: Mapping[str, Points]) -> list[tuple[dict[str, str], dict[
     return found
 
 
-def names(where: str, table: Mapping[str, Any], key: str, default: Sequence[str]) -> tuple[str, ...]:
+def strings(where: str, table: Mapping[str, Any], key: str, default: Sequence[str]) -> tuple[str, ...]:
     """A list of names in a table."""
     given = table.get(key, list(default))
     if not isinstance(given, list) or not all(isinstance(name, str) for name in given):
         raise InputError(f"study: {where}: {key} must be a list of names, not {given!r}.")
+    if len({*given}) < len(given):
+        raise InputError(f"study: {where}: {key} has a name twice in {', '.join(given)}.")
     return tuple(given)

@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from importlib import resources
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import jinja2
 import numpy as np
@@ -141,7 +141,7 @@ def _part(
     sheet = sheet_of(grid)
     used = dict.fromkeys(name for row in rows for name in (row.cell.content, *row.cell.styles) if name)
     beside = {name: _at_most(pictures[name], 2 * THUMBNAIL) for name in used}
-    maps = FeatureMaps(grid.feature_maps, pictures)
+    maps = _strongest(grid, rows, pictures)
     cells, thumbnails = [], []
     for index, row in enumerate(rows):
         array = None if row.done is None else images.read_image(row.done.picture(row.cell.config.steps))
@@ -150,7 +150,7 @@ def _part(
             id=f"cell-{number}-{index}",
             row=row,
             picture="" if array is None else _picture_uri(array),
-            features="" if array is None or not grid.feature_maps else _png_uri(maps.of(row, array)),
+            features="" if array is None or maps is None else _png_uri(_feature_maps(maps, row, array)),
             config=json.dumps(row.cell.config.to_dict(), indent=1),
         )
         cells.append(shown)
@@ -160,7 +160,6 @@ def _part(
     curves = plots.loss_curves(_curves(rows), grid.title)
     if curves is not None:
         saving.write_whole(folder / f"{grid.name}-losses.png", plots.to_png(curves, 130))
-    of = dict(zip(map(id, rows), cells, strict=True))
     return Part(
         id=f"grid-{number}",
         grid=grid,
@@ -173,9 +172,9 @@ def _part(
         ],
         curves="" if curves is None else _uri(plots.to_png(curves)),
         columns=list(dict.fromkeys(name for row in rows for name in means(row))),
-        best={name: of[id(row)] for name, row in best(rows).items()},
+        best={name: cells[index] for name, index in best(rows).items()},
         shared=json.dumps(_shared(rows), indent=1),
-        tiles=maps.told,
+        tiles="" if maps is None else maps.told,
     )
 
 
@@ -219,35 +218,46 @@ def _shared(rows: Sequence[Row]) -> dict[str, Any]:
     return {name: value for name, value in first.items() if all(other[name] == value for other in others)}
 
 
-class FeatureMaps:
-    """The channels in which the content is strongest, the same ones for all cells of a grid."""
+class Tiles(NamedTuple):
+    """What a grid's feature maps show.
 
-    def __init__(self, layers: tuple[str, ...], pictures: Mapping[str, Float[np.ndarray, "h w 3"]]) -> None:
-        """Layers to show, and what was given, by name."""
-        self._layers, self._pictures = layers, pictures
-        self._channels: dict[str, list[int]] = {}
-        self._white: dict[str, Float[np.ndarray, " c"]] = {}
+    Attributes:
+      channels: by layer those in which the content is strongest.
+      white: by layer the content's maximum in each channel.
+    """
 
-    def of(self, row: Row, array: Float[np.ndarray, "h w 3"]) -> Float[np.ndarray, "h w 3"]:
-        """A line of tiles for each layer."""
-
-        def see(picture: np.ndarray) -> dict[str, np.ndarray]:
-            return features(picture, self._layers, row.cell.config.weights, row.cell.config.pooling)
-
-        if not self._channels:
-            given = self._pictures[row.cell.content or row.cell.styles[0]]
-            for layer, found in see(images.resize(given, (array.shape[0], array.shape[1]))).items():
-                self._channels[layer] = sorted(np.argsort(-found.mean((0, 1)))[:TILES].tolist())
-                self._white[layer] = found.max((0, 1))
-        return plots.feature_maps(see(array), self._channels, self._white)
+    channels: dict[str, list[int]]
+    white: dict[str, Float[np.ndarray, " c"]]
 
     @property
     def told(self) -> str:
-        """What is shown."""
-        if not self._channels:
-            return ""
-        channels = "; ".join(f"{layer}: {', '.join(map(str, of))}" for layer, of in self._channels.items())
+        """In a sentence."""
+        channels = "; ".join(f"{layer}: {', '.join(map(str, of))}" for layer, of in self.channels.items())
         return f"Channels, by lines: {channels}; the strongest in the content, whose maximum is white."
+
+
+def _strongest(
+    grid: Grid, rows: Sequence[Row], pictures: Mapping[str, Float[np.ndarray, "h w 3"]]
+) -> Tiles | None:
+    """The same channels for all cells; None if none are to be shown, or there is no picture."""
+    row = next((row for row in rows if row.done is not None), None)
+    if not grid.feature_maps or row is None:
+        return None
+    given = pictures[row.cell.content or row.cell.styles[0]]
+    found = _see(grid.feature_maps, row, _at_most(given, row.cell.config.size))
+    return Tiles(
+        {layer: sorted(np.argsort(-of.mean((0, 1)))[:TILES].tolist()) for layer, of in found.items()},
+        {layer: of.max((0, 1)) for layer, of in found.items()},
+    )
+
+
+def _feature_maps(tiles: Tiles, row: Row, array: Float[np.ndarray, "h w 3"]) -> Float[np.ndarray, "h2 w2 3"]:
+    """A line of tiles for each layer."""
+    return plots.feature_maps(_see(tuple(tiles.channels), row, array), tiles.channels, tiles.white)
+
+
+def _see(layers: tuple[str, ...], row: Row, picture: np.ndarray) -> dict[str, np.ndarray]:
+    return features(picture, layers, row.cell.config.weights, row.cell.config.pooling)
 
 
 def _facts(rows: Sequence[Row]) -> str:

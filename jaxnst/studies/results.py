@@ -96,6 +96,8 @@ def write_run(
     from jaxnst import __version__
 
     folder.mkdir(parents=True, exist_ok=True)
+    for of_other_pictures in ("run.json", "metrics.json"):
+        (folder / of_other_pictures).unlink(missing_ok=True)
     finite = np.isfinite(losses["total"])
     steps = len(finite) if finite.all() else int(np.argmin(finite))
     ended = "finished" if finite.all() else f"diverged after {max(steps - 1, 0)}"

@@ -163,16 +163,14 @@ def _unshown(plan: Plan, layers: Sequence[str]) -> Iterator[str]:
             yield f"feature_maps: {width}x{height} pixels are too few for {layer}; leave it out."
 
 
-def run_all(job: Job, progress: bool, after: Callable[[], Any]) -> dict[Run, str]:
+def run_all(job: Job, progress: bool, failed: dict[Run, str], after: Callable[[], Any]) -> None:
     """Compute what is not on disk yet.
 
     Args:
       job: from `check`.
       progress: show a bar on standard error.
+      failed: filled with why a run failed, of those that do; they are tried again next time.
       after: called after each batch.
-
-    Returns:
-      Why a run failed, of those that did; they are tried again next time.
 
     Raises:
       Interrupted: by Ctrl-C; the next call goes on where this one stopped.
@@ -180,15 +178,13 @@ def run_all(job: Job, progress: bool, after: Callable[[], Any]) -> dict[Run, str
     """
     from tqdm import tqdm
 
-    failed: dict[Run, str] = {}
     left = [run for run in job.programs if job.done(run) is None]
     steps, open_steps = (sum(run.config.steps for run in runs) for runs in (job.programs, left))
     bar = tqdm(total=steps, initial=steps - open_steps, unit="step", dynamic_ncols=True, disable=not progress)
     with stop_on_interrupt() as interrupted, bar:
         for batch, begun in _batches(job, left):
-            failed |= _robustly(job, batch, begun, bar, interrupted)
+            _robustly(job, batch, begun, bar, interrupted, failed)
             after()
-    return failed
 
 
 def _batches(job: Job, left: Sequence[Run]) -> Iterator[tuple[list[Run], Path | None]]:
@@ -198,7 +194,8 @@ def _batches(job: Job, left: Sequence[Run]) -> Iterator[tuple[list[Run], Path | 
         batch = _begun_at(job, path)
         if batch is None:
             continue
-        if len(batch) <= lanes.most(job.plan(batch[0])) and any(run in rest for run in batch):
+        holds = lanes.most(job.plan(batch[0]), share=1)  # some of what was free may be taken since
+        if len(batch) <= holds and any(run in rest for run in batch):
             rest = [run for run in rest if run not in batch]
             yield batch, path
         else:  # done since, or it was too much for the memory
@@ -223,12 +220,19 @@ def _begun_at(job: Job, path: Path) -> list[Run] | None:
     same = len(batch) == len(about["runs"]) and all(
         run.config.steps == about["steps"] and {*run.looks} <= {*about["looks"]} for run in batch
     )
+    if not same and all(results.read_run(job.folder / "runs" / key, about["looks"]) for key in about["runs"]):
+        path.unlink()
     return batch if same else None
 
 
 def _robustly(
-    job: Job, batch: Sequence[Run], begun: Path | None, bar: tqdm, interrupted: threading.Event
-) -> dict[Run, str]:
+    job: Job,
+    batch: Sequence[Run],
+    begun: Path | None,
+    bar: tqdm,
+    interrupted: threading.Event,
+    failed: dict[Run, str],
+) -> None:
     """Compute a batch; if that fails, its halves, so that what fails is found and the others are not lost."""
     before = bar.n
     try:
@@ -240,13 +244,11 @@ def _robustly(
         job.unfinished(batch).unlink(missing_ok=True)
         if len(batch) == 1:
             log.info("a run failed", exc_info=True)
-            return {batch[0]: f"{type(error).__name__}: {error}".splitlines()[0]}
+            failed[batch[0]] = f"{type(error).__name__}: {error}".splitlines()[0]
+            return
         half = len(batch) // 2
-        parts = (batch[:half], batch[half:])
-        return {
-            run: why for part in parts for run, why in _robustly(job, part, None, bar, interrupted).items()
-        }
-    return {}
+        for part in (batch[:half], batch[half:]):
+            _robustly(job, part, None, bar, interrupted, failed)
 
 
 def _compute(

@@ -124,7 +124,7 @@ def read_study(
     base, replaced = _table(where, found, "settings"), _table(where, found, "quick")
     for of, table in (("settings", base), ("quick", replaced), ("settings", settings or {})):
         _check_keys(f"{where}, {of}", table, SETTINGS)
-    base = {"preset": found.get("preset")} | base | (replaced if quick else {})
+    base = _with_preset(where, found.get("preset"), base) | (replaced if quick else {})
     made = [
         _read_grid(f"{where}, grid {number}", table, base, settings or {}, quick)
         for number, table in enumerate(tables, start=1)
@@ -175,16 +175,17 @@ def _read_grid(
     declared = _table(where, table, "axes")
     fixed, replaced = _table(where, table, "settings"), _table(where, table, "quick")
     _check_keys(f"{where}, settings", fixed, SETTINGS)
-    _check_keys(f"{where}, quick", {key: 0 for key in replaced if key not in declared}, SETTINGS)
-    points = axes.read_axes(where, declared, fixed, replaced if quick else {})
-    if quick:
-        fixed |= {key: value for key, value in replaced.items() if key not in declared}
+    in_quick = {key: value for key, value in replaced.items() if key not in declared}
+    _check_keys(f"{where}, quick", in_quick, SETTINGS)
     if "preset" in table:
-        fixed = {"preset": table["preset"]} | fixed
-    columns = axes.names(where, table, "columns", list(points)[-1:])
+        fixed = _with_preset(where, table["preset"], fixed)
+    points = axes.read_axes(where, declared, fixed | in_quick, replaced if quick else {})
+    if quick:
+        fixed |= in_quick
+    columns = axes.strings(where, table, "columns", list(points)[-1:])
     for axis in columns:
         choose(f"study: {where}: columns", axis, points)
-    feature_maps = axes.names(where, table, "feature_maps", ())
+    feature_maps = axes.strings(where, table, "feature_maps", ())
     for layer in feature_maps:
         choose(f"study: {where}: feature_maps", layer, vgg.LAYERS)
     settings = {**base, **fixed, **given}
@@ -200,6 +201,12 @@ def _read_grid(
             for labels, of_axes in axes.combinations(points)
         ),
     )
+
+
+def _with_preset(where: str, preset: Any, settings: Mapping[str, Any]) -> dict[str, Any]:
+    if preset is not None and "preset" in settings:
+        raise InputError(f"study: {where}: preset and settings both name a preset; take one away.")
+    return {"preset": preset, **settings}
 
 
 def _read_cell(where: str, grid: str, labels: Mapping[str, str], settings: dict[str, Any]) -> Cell:

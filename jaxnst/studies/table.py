@@ -12,6 +12,7 @@ import numpy as np
 
 from jaxnst import metrics
 from jaxnst.studies import results
+from jaxnst.studies.axes import OF_CELLS, OF_RUNS
 from jaxnst.studies.results import Done
 
 if TYPE_CHECKING:
@@ -34,8 +35,9 @@ class Row:
       evaluations: of loss and gradient up to its picture; None with a line search, which takes more than one
         a step and does not say how many.
       seconds: wall-clock time to its picture, a batch's shared by its lanes.
-      losses: of its picture, the parts unweighted.
+      losses: of its picture, the parts unweighted; with a random shift, of what that step saw of it.
       measured: metrics of its picture.
+      measured_size: longer side at which the picture was measured, in pixels.
     """
 
     cell: Cell
@@ -46,6 +48,7 @@ class Row:
     seconds: float | None
     losses: Mapping[str, float]
     measured: Mapping[str, float]
+    measured_size: int
 
     @property
     def numbers(self) -> dict[str, float]:
@@ -64,7 +67,7 @@ def rows_of(
         of_run = done[run]
         if of_run is None:
             ended = f"failed: {failed[run]}" if run in failed else "not run yet"
-            found.append(Row(cell, job.keys[run], None, ended, None, None, {}, {}))
+            found.append(Row(cell, job.keys[run], None, ended, None, None, {}, {}, size))
             continue
         at = max(min(look, len(of_run.losses["total"]) - 1), 0)
         content = None if cell.content is None else job.pictures[cell.content]
@@ -79,6 +82,7 @@ def rows_of(
                 seconds=of_run.seconds[look],
                 losses={name: float(of[at]) for name, of in of_run.losses.items() if len(of)},
                 measured=results.measured(of_run, look, content, styles, size),
+                measured_size=size,
             )
         )
     return found
@@ -93,27 +97,26 @@ def means(row: Row) -> dict[str, float]:
     return losses | {kind: float(np.mean(values)) for kind, values in found.items()}
 
 
-def best(rows: Sequence[Row]) -> dict[str, Row]:
-    """By each loss and kind of metric the finished row that is best, where they differ.
+def best(rows: Sequence[Row]) -> dict[str, int]:
+    """By each loss and kind of metric the place of the finished row that is best, where they differ.
 
     Losses of rows with other weights, layers or forms are no common yardstick; the reader must judge.
     """
     found = {}
-    rows = [row for row in rows if row.ended == "finished"]
-    for name in dict.fromkeys(name for row in rows for name in means(row)):
-        having = [row for row in rows if np.isfinite(means(row).get(name, np.nan))]
-        values = [means(row)[name] for row in having]
-        if len(set(values)) > 1:
+    numbers = {index: means(row) for index, row in enumerate(rows) if row.ended == "finished"}
+    for name in dict.fromkeys(name for of in numbers.values() for name in of):
+        values = {index: of[name] for index, of in numbers.items() if np.isfinite(of.get(name, np.nan))}
+        if len({*values.values()}) > 1:
             higher = name in metrics.METRICS and metrics.METRICS[name].higher_is_better
-            found[name] = having[int(np.argmax(values) if higher else np.argmin(values))]
+            found[name] = (max if higher else min)(values, key=values.__getitem__)
     return found
 
 
 def to_csv(rows: Sequence[Row]) -> bytes:
     """One line a cell: where it stands, how it went, losses and metrics to six digits."""
-    axes = list(dict.fromkeys(axis for row in rows for axis in row.cell.labels if axis not in _ALWAYS))
+    axes = list(dict.fromkeys(axis for row in rows for axis in row.cell.labels if axis not in OF_CELLS))
     numbers = list(dict.fromkeys(name for row in rows for name in row.numbers))
-    header = ["grid", *axes, *_ALWAYS, "run", "ended", "evaluations", "seconds", *numbers]
+    header = ["grid", *axes, *OF_CELLS, *OF_RUNS, *numbers]
     text = io.StringIO()
     writer = csv.DictWriter(text, header, restval="", lineterminator="\n")
     writer.writeheader()
@@ -122,13 +125,10 @@ def to_csv(rows: Sequence[Row]) -> bytes:
         line |= {"grid": row.cell.grid, "run": row.key, "ended": row.ended}
         line |= {"content": row.cell.content or "none", "style": " + ".join(row.cell.styles) or "none"}
         line |= {"size": str(row.cell.config.size), "steps": str(row.cell.config.steps)}
+        line |= {"measured_size": str(row.measured_size)}
         line |= {"evaluations": _text(row.evaluations), "seconds": _text(row.seconds)}
         writer.writerow(line | {name: _text(value) for name, value in row.numbers.items()})
     return text.getvalue().encode()
-
-
-_ALWAYS = ("content", "style", "size", "steps")
-"""Columns that every row fills, axis or not."""
 
 
 def losses_to_csv(rows: Sequence[Row]) -> bytes:
