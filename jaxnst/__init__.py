@@ -2,22 +2,26 @@
 
 `stylize`, `reconstruct` and `interpolate` make pictures, `run_study` many of them; `evaluate`, `features` and
 `jaxnst.metrics` measure them; `jaxnst.core` is for people who bring their own loop, optimiser or network.
+
+Each name is loaded when it is first used, so that `import jaxnst` costs nothing.
 """
 
-from importlib.metadata import version
+from importlib import import_module
+from typing import TYPE_CHECKING
 
-from jaxnst import metrics
-from jaxnst.config import Config
-from jaxnst.core.vgg import LAYERS
-from jaxnst.errors import InputError
-from jaxnst.evaluation import evaluate, features
-from jaxnst.presets import PRESETS
-from jaxnst.recipes import interpolate, reconstruct
-from jaxnst.run import Progress
-from jaxnst.studies import run_study
-from jaxnst.stylize import Result, stylize
+if TYPE_CHECKING:
+    from jaxnst import core, metrics
+    from jaxnst.config import Config
+    from jaxnst.core.vgg import LAYERS
+    from jaxnst.errors import InputError
+    from jaxnst.evaluation import evaluate, features
+    from jaxnst.presets import PRESETS
+    from jaxnst.recipes import interpolate, reconstruct
+    from jaxnst.run import Progress
+    from jaxnst.studies import run_study
+    from jaxnst.stylization import Result, stylize
 
-__version__ = version("jaxnst")
+    __version__: str
 
 __all__ = [
     "LAYERS",
@@ -26,6 +30,7 @@ __all__ = [
     "InputError",
     "Progress",
     "Result",
+    "core",
     "evaluate",
     "features",
     "interpolate",
@@ -34,3 +39,36 @@ __all__ = [
     "run_study",
     "stylize",
 ]
+
+_MODULES = {
+    "LAYERS": "core.vgg",
+    "PRESETS": "presets",
+    "Config": "config",
+    "InputError": "errors",
+    "Progress": "run",
+    "Result": "stylization",
+    "evaluate": "evaluation",
+    "features": "evaluation",
+    "interpolate": "recipes",
+    "reconstruct": "recipes",
+    "run_study": "studies",
+    "stylize": "stylization",
+}
+
+
+def __getattr__(name: str) -> object:
+    """Load a name of `__all__`, or the version."""
+    if name in _MODULES:
+        found = getattr(import_module(f"jaxnst.{_MODULES[name]}"), name)
+    elif name in __all__:
+        found = import_module(f"jaxnst.{name}")
+    elif name == "__version__":
+        found = import_module("importlib.metadata").version("jaxnst")
+    else:
+        raise AttributeError(f"module 'jaxnst' has no attribute {name!r}")
+    globals()[name] = found
+    return found
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__, "__version__"})

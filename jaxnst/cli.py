@@ -18,7 +18,7 @@ from jaxnst import commands, recipes, saving
 from jaxnst.commands import INTERRUPTED, Output
 from jaxnst.config import Config
 from jaxnst.errors import InputError
-from jaxnst.stylize import resolve_config, stylize
+from jaxnst.stylization import resolve_config, stylize
 
 BASES = {"stylize": Config(), "reconstruct": Config(**recipes.RECONSTRUCTION), "interpolate": Config()}
 """The commands that have all settings as flags, and where these start from."""

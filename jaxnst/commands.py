@@ -24,7 +24,7 @@ from jaxnst.config import Config
 from jaxnst.errors import InputError, choose
 from jaxnst.presets import PRESETS
 from jaxnst.run import Progress
-from jaxnst.stylize import Result
+from jaxnst.stylization import Result
 
 INTERRUPTED = 130
 """The exit status of a run that Ctrl-C ended, also when it saved what it had."""

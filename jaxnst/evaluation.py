@@ -19,7 +19,7 @@ from jaxnst.errors import InputError, choose
 from jaxnst.inputs import targets_at
 from jaxnst.memory import check_large_enough
 from jaxnst.plan import prepare
-from jaxnst.stylize import gather, resolve_config
+from jaxnst.stylization import gather, resolve_config
 from jaxnst.translate import to_objective
 from jaxnst.weights import load_weights
 

@@ -10,7 +10,7 @@ import numpy as np
 
 from jaxnst.config import Config
 from jaxnst.errors import InputError
-from jaxnst.stylize import Result, resolve_config, stylize
+from jaxnst.stylization import Result, resolve_config, stylize
 
 if TYPE_CHECKING:
     from jaxtyping import Float

@@ -55,12 +55,29 @@ for name in (
 import os, jax
 before = dict(os.environ), dict(jax.config.values)
 import jaxnst
+for name in jaxnst.__all__:
+    getattr(jaxnst, name)
 from jax._src import xla_bridge
 assert not xla_bridge._backends, "a device was initialised"
 assert before == (dict(os.environ), dict(jax.config.values))
 print(jaxnst.__version__)
 """
     assert run_python(program).strip() == jaxnst.__version__
+
+
+def test_names_are_loaded_when_they_are_used():
+    program = """
+import sys, jaxnst
+assert not {"jax", "flax", "numpy"} & {*sys.modules}
+assert {*jaxnst.__all__} <= {*dir(jaxnst)}
+import jaxnst.studies  # which loads other modules of the package
+assert callable(jaxnst.stylize) and jaxnst.Config(size=64).size == 64
+try:
+    jaxnst.stilyze
+except AttributeError as error:
+    print(error)
+"""
+    assert "'stilyze'" in run_python(program)
 
 
 def test_the_readmes_own_loop_lowers_the_loss(tmp_path, monkeypatch):

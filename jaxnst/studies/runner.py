@@ -25,7 +25,7 @@ from jaxnst.errors import InputError
 from jaxnst.plan import Plan, prepare
 from jaxnst.studies import results
 from jaxnst.studies.runs import Run, pooled
-from jaxnst.stylize import gather, stop_on_interrupt
+from jaxnst.stylization import gather, stop_on_interrupt
 
 if TYPE_CHECKING:
     import threading

@@ -18,7 +18,7 @@ from jaxnst.errors import InputError, choose
 from jaxnst.images import expand, reason
 from jaxnst.studies import axes
 from jaxnst.studies.axes import PICTURES, SETTINGS
-from jaxnst.stylize import resolve_config
+from jaxnst.stylization import resolve_config
 
 STUDY_KEYS = ("title", "about", "preset", "settings", "quick", "grids")
 GRID_KEYS = ("name", "title", "about", "preset", "settings", "axes", "columns", "feature_maps", "quick")
