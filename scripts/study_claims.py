@@ -176,6 +176,8 @@ def _relu_beats_conv(kind: str, name: str) -> Callable[[Cells], Found]:
         conv, relu = (
             [number(row, name) for row in cells.pick(f"{kind}-{layer}")] for layer in ("conv", "relu")
         )
+        if not np.isfinite([*conv, *relu]).all():
+            return Found(f"{name}: not all cells have ended", None)
         better = sum(b > a if higher else b < a for a, b in zip(conv, relu, strict=True))
         return Found(
             f"{name}: ReLU is better in {better} of {len(conv)} choices of layers; medians: conv "
@@ -445,13 +447,16 @@ CLAIMS: dict[str, tuple[Claim, ...]] = {
             (100, 1000, 1e5, 1e6),
             falls,
         ),
-        trend(
-            "A larger content weight keeps more of the content",
-            "ssim",
-            "content-weight",
-            "content_weight",
-            (1, 5, 10, 20, 100),
-            rises,
+        *(
+            trend(
+                f"A larger content weight keeps more of the content, by {name}",
+                name,
+                "content-weight",
+                "content_weight",
+                (1, 5, 10, 20, 100),
+                test,
+            )
+            for name, test in (("content", falls), ("ssim", rises))
         ),
         trend(
             "The smaller the shift factor, the less of the content is kept",
