@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 OPTIMIZERS = ("lbfgs", "adam", "adagrad", "sgd")
 COLORS = ("style", "luminance", *COLOR_TRANSFERS)
 PARAMETRISATIONS = ("pixels", "fourier")
+PRECISIONS = ("auto", "float32", "tf32", "bf16")
 FLOAT32_MAX = 3.4e38
 DEFAULT_STEPS = 60
 
@@ -75,6 +76,7 @@ def _check_names(config: Config) -> None:
         ("optimizer", OPTIMIZERS),
         ("line_search", optimizers.LINE_SEARCHES),
         ("parametrisation", PARAMETRISATIONS),
+        ("precision", PRECISIONS),
     ):
         choose(name, getattr(config, name), known)
     for statistic in config.statistic:

@@ -131,6 +131,9 @@ class Config:
     """What the optimiser moves: pixels, or fourier (coefficients, scaled by frequency)."""
     fourier_decay: float = 1.0
     """For fourier: coefficients are multiplied by 1 / frequency to this power."""
+    precision: str = "auto"
+    """Of the network's features at each step: float32, tf32 or bf16, which are faster on accelerators; auto:
+    float32 on a CPU, bf16 elsewhere. Picture, Gram matrices and losses are float32."""
     decorrelate: bool = False
     """Move colours along the axes in which natural pictures vary independently."""
 

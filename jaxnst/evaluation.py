@@ -66,6 +66,7 @@ def evaluate(
     array = images.read_image(image, "image")
     size = (array.shape[0], array.shape[1])
     config = config.replace(size=max(size), start_size=0, scale_steps=(), start="black", random_shift=1.0)
+    config = config.replace(precision="float32")
     check_large_enough(config, *size, argument="image")
     given, config = gather(content, style, content_masks, style_masks, config)
     plan = prepare(given, config, size)

@@ -12,13 +12,16 @@ import numpy as np
 from jaxnst import color, images, masks
 from jaxnst.core import objective, solver, transforms, vgg
 from jaxnst.plan import Plan, style_size
-from jaxnst.translate import to_objective, to_transforms
+from jaxnst.translate import to_objective, to_precision, to_transforms
 
 if TYPE_CHECKING:
     from jaxtyping import Array
 
+    from jaxnst.config import Config
+
 _targets = jax.jit(objective.make_targets, static_argnums=0)
 _with_winograd = jax.jit(vgg.with_winograd)
+_in_bfloat16 = jax.jit(vgg.in_bfloat16)
 
 
 def targets_at(plan: Plan, size: tuple[int, int]) -> objective.Targets:
@@ -74,8 +77,11 @@ def inputs_at(plan: Plan, size: tuple[int, int], params: Mapping[str, Any]) -> s
     )
 
 
-def for_this_backend(params: Mapping[str, Any]) -> Mapping[str, Any]:
-    """The network's weights as the device computes with them fastest: a CPU by Winograd's filters."""
+def for_this_backend(params: Mapping[str, Any], config: Config) -> Mapping[str, Any]:
+    """The network's weights as steps compute with them: in bfloat16, or on a CPU by Winograd's filters."""
+    params = vgg.up_to_deepest(params, to_objective(config).layers)
+    if to_precision(config) == "bf16":
+        return _in_bfloat16(params)
     return _with_winograd(params) if jax.default_backend() == "cpu" else params
 
 

@@ -128,7 +128,7 @@ def optimise(
       resume: to go on after an earlier run's progress: the step that comes next, and the leaves of its state.
     """
     config, problem = plans[0].config, to_problem(plans[0].config)
-    params = for_this_backend(plans[0].params)
+    params = for_this_backend(plans[0].params, config)
     begin, leaves = resume or (0, None)
     state, done = None, 0
     for scale, size in enumerate(plans[0].sizes):

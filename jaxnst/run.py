@@ -9,9 +9,10 @@ import functools
 import logging
 import math
 import time
-from collections.abc import Callable, Iterator
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -23,13 +24,15 @@ from jaxnst.plan import Plan
 from jaxnst.translate import to_problem
 
 if TYPE_CHECKING:
-    from jaxtyping import Array, Float
+    from jaxtyping import Array, Bool, Float
+
+    from jaxnst.core.objective import Losses
 
 log = logging.getLogger("jaxnst")
 
-# The variable is not donated, so that a callback may keep its picture; the optimiser's history, many times
-# larger, is.
-_step = jax.jit(solver.step, static_argnums=0, donate_argnums=3)
+IN_FLIGHT = 8
+"""Steps that an accelerator has yet to do when the losses of the oldest are asked for: it never waits."""
+
 _start = jax.jit(solver.start, static_argnums=0)
 _carry = jax.jit(solver.carry, static_argnums=(0, 3))
 _picture = jax.jit(solver.picture, static_argnums=0)
@@ -76,16 +79,59 @@ class DivergedError(Exception):
         self.image = image
 
 
+class _Step(NamedTuple):
+    """A step that the device has been given.
+
+    Attributes:
+      step: its number, from 1.
+      size: height and width.
+      before, after: make the pictures.
+      losses: before it.
+      finite: whether the picture after it is.
+    """
+
+    step: int
+    size: tuple[int, int]
+    before: Callable[[], Array]
+    after: Callable[[], Array]
+    losses: Losses
+    finite: Bool[Array, ""]
+
+
 def optimise(plan: Plan) -> Iterator[Progress]:
     """Work through the scales, coarse to fine, and yield after each step.
 
     Raises:
       DivergedError: the loss or the picture is not finite any more.
     """
+    names = to_problem(plan.config).objective.names
+    good = None
+    for step in _behind(_dispatched(plan), 0 if jax.default_backend() == "cpu" else IN_FLIGHT):
+        losses = {name: float(step.losses[name]) for name in names}
+        if not math.isfinite(losses["total"]):
+            raise DivergedError(step.step, good)
+        good = step.before
+        if not step.finite:
+            raise DivergedError(step.step, good)
+        yield Progress(step.step, plan.config.steps, losses, step.size, step.after)
+
+
+def _behind(steps: Iterable[_Step], count: int) -> Iterator[_Step]:
+    """The same steps, when `count` more have been dispatched."""
+    queue: deque[_Step] = deque()
+    for step in steps:
+        queue.append(step)
+        if len(queue) > count:
+            yield queue.popleft()
+    yield from queue
+
+
+def _dispatched(plan: Plan) -> Iterator[_Step]:
+    """Steps, without waiting for what comes out of them."""
     config = plan.config
     problem = to_problem(config)
-    params = for_this_backend(plan.params)
-    variable, memory, good, done = None, None, None, 0
+    params = for_this_backend(plan.params, config)
+    variable, memory, done = None, None, 0
     for scale, size in enumerate(plan.sizes):
         inputs = inputs_at(plan, size, params)
         if variable is None or memory is None:
@@ -93,20 +139,27 @@ def optimise(plan: Plan) -> Iterator[Progress]:
             variable, memory = _start(problem, inputs, first_picture(plan, size), key)
         else:
             variable, memory = _carry(problem, variable, memory, size)
+        picture = functools.partial(_picture, problem, inputs)
         began = time.perf_counter()
         for step in range(done + 1, done + config.steps_at(scale) + 1):
-            moved, memory, losses = _step(problem, inputs, variable, memory)
-            losses = problem.objective.floats(losses)
+            moved, memory, losses, finite = _step(problem, inputs, variable, memory)
             if step == done + 1:
+                jax.block_until_ready(moved)
                 log.info(
                     "first step at %dx%d, with compilation: %.1f s", *size[::-1], time.perf_counter() - began
                 )
-            if not math.isfinite(losses["total"]):
-                raise DivergedError(step, good)
-            good = functools.partial(_picture, problem, inputs, variable)
-            if not jnp.isfinite(moved).all():
-                raise DivergedError(step, good)
+            before, after = functools.partial(picture, variable), functools.partial(picture, moved)
+            yield _Step(step, size, before, after, losses, finite)
             variable = moved
-            image = functools.partial(_picture, problem, inputs, variable)
-            yield Progress(step, config.steps, losses, size, image)
         done += config.steps_at(scale)
+
+
+# The variable is not donated, so that a callback may keep its picture; the optimiser's history, many times
+# larger, is.
+@functools.partial(jax.jit, static_argnums=0, donate_argnums=3)
+def _step(
+    problem: solver.Problem, inputs: solver.Inputs, variable: Array, memory: solver.Memory
+) -> tuple[Array, solver.Memory, Losses, Array]:
+    """`solver.step`, and whether the variable is finite after it."""
+    moved, memory, losses = solver.step(problem, inputs, variable, memory)
+    return moved, memory, losses, jnp.isfinite(moved).all()

@@ -5,9 +5,11 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING, Any
 
+import jax
 import jax.numpy as jnp
 
 from jaxnst.core import guides, losses, optimizers, parametrisation, solver, terms, transforms, vgg
+from jaxnst.core.conv import EXACT
 from jaxnst.core.objective import LossWeights, Objective, TermWeights
 from jaxnst.core.statistics import STATISTICS, Histogram
 from jaxnst.errors import InputError
@@ -67,7 +69,15 @@ def to_objective(config: Config) -> Objective:
         padding=vgg.PADDINGS[config.padding],
         guidance=guides.GUIDANCES[config.guidance],
         colors=transforms.gray if config.color == "luminance" else transforms.unchanged,
+        precision=jax.lax.Precision.DEFAULT if to_precision(config) == "tf32" else EXACT,
     )
+
+
+def to_precision(config: Config) -> str:
+    """float32, tf32 or bf16."""
+    if config.precision != "auto":
+        return config.precision
+    return "float32" if jax.default_backend() == "cpu" else "bf16"
 
 
 def _to_pooling(config: Config) -> Callable[[Array], Array]:

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from scipy import linalg
 
-from jaxnst.core import losses, nearest
+from jaxnst.core import losses, moments, nearest
 from jaxnst.core import statistics as st
 
 HEIGHT, WIDTH, CHANNELS = 6, 5, 7
@@ -26,6 +26,24 @@ LITERAL = {  # DESIGN's table for pictures of equal size; d is |G - A| to the po
     "dhw": lambda F, S, d: np.mean(d(F.T @ F - S.T @ S)) / (F.shape[0] * F.shape[1]),
 }
 DIFFERENCE = {"l2": np.square, "l1": np.abs}
+
+
+@pytest.mark.parametrize("dtype", [jnp.float32, jnp.bfloat16])
+def test_gram_has_the_gradient_of_the_plain_product(dtype):
+    """Also where the cotangent is not symmetric; and bfloat16 is summed in float32."""
+    x = jax.random.normal(jax.random.key(0), (4000, 3)).astype(dtype)
+    cotangent = jnp.arange(9.0).reshape(3, 3)
+    exact = np.asarray(x, np.float64)
+    value, back = jax.vjp(moments.gram, x)
+    assert value.dtype == jnp.float32
+    np.testing.assert_allclose(value, exact.T @ exact, rtol=1e-5, atol=0.01)
+    expected = exact @ np.asarray(cotangent + cotangent.T)
+    tolerance = 1e-5 if dtype == jnp.float32 else 1e-2
+    np.testing.assert_allclose(
+        np.asarray(back(cotangent)[0], np.float64), expected, rtol=tolerance, atol=tolerance * 30
+    )
+    _, forward = jax.jvp(moments.gram, (x,), (jnp.ones_like(x),))
+    np.testing.assert_allclose(forward, exact.T @ np.ones((4000, 3)) + np.ones((3, 4000)) @ exact, atol=0.5)
 
 
 def flat(features):

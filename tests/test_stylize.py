@@ -1,5 +1,6 @@
 """`jaxnst.stylize` and its companions, as a Python caller meets them; small pictures and shallow layers."""
 
+import contextlib
 import threading
 
 import numpy as np
@@ -7,6 +8,7 @@ import pytest
 from PIL import Image
 
 import jaxnst
+from jaxnst import run
 from jaxnst.images import read_image
 from jaxnst.saving import read_metadata
 
@@ -169,6 +171,42 @@ def test_a_run_that_diverges_ends_with_the_last_good_picture_and_a_warning(pictu
     assert 0 < len(result.history["total"]) < 9
     of_result = jaxnst.evaluate(result.array, *pictures, result.config)
     assert np.isfinite(of_result["total"])
+
+
+@pytest.mark.parametrize("diverging", [False, True])
+def test_steps_in_flight_change_nothing(pictures, monkeypatch, diverging):
+    """As on an accelerator, which is steps ahead of what is told."""
+    settings = FAST | {"start_size": 24, "steps": 7}
+    if diverging:
+        settings |= {"optimizer": "sgd", "learning_rate": 1e30, "clamp": False, "start_size": 0}
+    behind = run._behind
+
+    def both():
+        with contextlib.nullcontext() if not diverging else pytest.warns(UserWarning, match="no longer"):
+            return jaxnst.stylize(*pictures, **settings)
+
+    expected = both()
+    monkeypatch.setattr(run, "_behind", lambda steps, count: behind(steps, 3))
+    found = both()
+    assert found.ended == expected.ended
+    np.testing.assert_array_equal(found.array, expected.array)
+    for name, losses in expected.history.items():
+        np.testing.assert_array_equal(found.history[name], losses)
+
+
+def test_bfloat16_hardly_costs_loss(photo, painting):
+    """What counts is the float32 loss of the finished picture."""
+    settings = {"size": 64, "steps": 30, "progress": False}
+    exact, rough = (jaxnst.stylize(photo, painting, **settings, precision=of) for of in ("float32", "bf16"))
+    judged = [jaxnst.evaluate(of.array, photo, painting, of.config)["total"] for of in (exact, rough)]
+    assert judged[1] <= 1.02 * judged[0]
+    assert np.abs(exact.array - rough.array).max() > 0.01  # and it was used
+
+
+def test_a_cpu_computes_in_float32(pictures):
+    exact = jaxnst.stylize(*pictures, **FAST, precision="float32").array
+    for precision in ("auto", "tf32"):
+        np.testing.assert_array_equal(jaxnst.stylize(*pictures, **FAST, precision=precision).array, exact)
 
 
 def test_works_outside_the_main_thread(pictures):

