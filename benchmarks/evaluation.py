@@ -6,6 +6,7 @@ import statistics
 import sys
 from collections.abc import Callable
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 from benchmarks.measure import in_turn, process, ratio, timed
@@ -79,14 +80,16 @@ def measure(sizes: list[int], rounds: int) -> list[dict[str, Any]]:
 
 
 def _peak_of_this_process() -> int:
-    import resource
-
+    """Not `ru_maxrss`, which a process inherits from the one that started it."""
     import jax
 
     on_device = jax.devices()[0].memory_stats() or {}
     if "torch" in sys.modules and sys.modules["torch"].cuda.is_available():
         return int(sys.modules["torch"].cuda.max_memory_allocated())
-    return on_device.get("peak_bytes_in_use") or resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+    if peak := on_device.get("peak_bytes_in_use"):
+        return peak
+    [line] = (of for of in Path("/proc/self/status").read_text().splitlines() if of.startswith("VmHWM"))
+    return int(line.split()[1]) * 1024
 
 
 if __name__ == "__main__":

@@ -12,7 +12,6 @@ import os
 import platform
 import statistics
 import subprocess
-import tempfile
 import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -62,12 +61,10 @@ class Ended(NamedTuple):
 
     Attributes:
       seconds: wall-clock.
-      peak_bytes: largest resident memory.
       output: standard output.
     """
 
     seconds: float
-    peak_bytes: int
     output: str
 
 
@@ -77,19 +74,14 @@ def process(command: Sequence[str | Path], **environment: str) -> Ended:
     Raises:
       RuntimeError: it ended badly, with what it said.
     """
-    with tempfile.TemporaryFile("w+") as output, tempfile.TemporaryFile("w+") as errors:
-        began = time.perf_counter()
-        running = subprocess.Popen(
-            [*map(str, command)], stdout=output, stderr=errors, env={**os.environ, **environment}
-        )
-        _, status, usage = os.wait4(running.pid, 0)
-        seconds = time.perf_counter() - began
-        running.returncode = os.waitstatus_to_exitcode(status)
-        output.seek(0)
-        errors.seek(0)
-        if running.returncode:
-            raise RuntimeError(f"{' '.join(map(str, command))}: {errors.read()[-2000:]}")
-        return Ended(seconds, usage.ru_maxrss * 1024, output.read())
+    began = time.perf_counter()
+    done = subprocess.run(
+        [*map(str, command)], capture_output=True, text=True, env={**os.environ, **environment}, check=False
+    )
+    seconds = time.perf_counter() - began
+    if done.returncode:
+        raise RuntimeError(f"{' '.join(map(str, command))}: {done.stderr[-2000:]}")
+    return Ended(seconds, done.stdout)
 
 
 def about(*packages: str) -> dict[str, Any]:

@@ -121,7 +121,7 @@ def torch_evaluation(size: int, compiled: bool = False, channels_last: bool = Fa
             total = total + CONFIG.style_weight * weight * functional.mse_loss(gram(found[layer]), kept)
         return total
 
-    compute = torch.compile(loss) if compiled else loss
+    compute = torch.compile(loss, dynamic=False) if compiled else loss
     picture = image.requires_grad_()
 
     def evaluate() -> float:
