@@ -9,24 +9,15 @@ seconds are recorded beside.
 """
 
 import argparse
-import importlib.metadata
-import json
-import platform
 import time
 from pathlib import Path
 from typing import Any
 
-import jax
 import numpy as np
 
 import jaxnst
+from benchmarks.measure import PAIRS, write
 
-EXAMPLES = Path(__file__).parent.parent / "examples"
-PAIRS = {
-    "astronaut, wave": ("astronaut.jpg", "great_wave.jpg"),
-    "chelsea, street": ("chelsea.jpg", "village_street_in_auvers.jpg"),
-    "astronaut, street": ("astronaut.jpg", "village_street_in_auvers.jpg"),
-}
 SIZE, BUDGET = 192, 60
 SCALES: dict[str, dict[str, Any]] = {
     "one scale": {},
@@ -64,7 +55,7 @@ def steps_for(settings: dict[str, Any]) -> dict[str, Any]:
 
 def measure_scales(pair: str, start: str) -> list[dict[str, Any]]:
     """Final full-size losses of one pair at every choice of scales."""
-    content, painting = (EXAMPLES / name for name in PAIRS[pair])
+    content, painting = PAIRS[pair]
     rows = []
     for name, settings in SCALES.items():
         chosen = {"start": start, **steps_for(settings)}
@@ -92,7 +83,7 @@ def measure_parametrisations(
     pair: str, optimizer: str, size: int = 128, steps: int = 100
 ) -> list[dict[str, Any]]:
     """Evaluations that every parametrisation needs for the loss of pixels after 60, and its last loss."""
-    content, painting = (EXAMPLES / name for name in PAIRS[pair])
+    content, painting = PAIRS[pair]
     rows, goal = [], 0.0
     for name, settings in PARAMETRISATIONS.items():
         chosen = {**OPTIMIZERS[optimizer], **settings, "size": size, "steps": steps}
@@ -127,10 +118,7 @@ def main() -> None:
         rows = [row for start in STARTS for pair in PAIRS for row in measure_scales(pair, start)]
     else:
         rows = [row for kind in OPTIMIZERS for pair in PAIRS for row in measure_parametrisations(pair, kind)]
-    versions = {name: importlib.metadata.version(name) for name in ("jaxnst", "jax", "numpy")}
-    device = str(jax.devices()[0].device_kind)
-    report = {"device": device, "machine": platform.machine(), "versions": versions, "results": rows}
-    options.out.write_text(json.dumps(report, indent=2) + "\n")
+    write(options.out, rows)
 
 
 if __name__ == "__main__":

@@ -12,7 +12,7 @@ import numpy as np
 
 from jaxnst.config import Config
 
-CONFIG = Config(
+CONFIG = Config(  # the Gram form `hw`, layer weights 10 / N^2, and 0.01 for the content
     gram="hw",
     content_loss="mean",
     style_layer_weights=tuple(10 / channels**2 for channels in (64, 128, 256, 512, 512)),

@@ -7,29 +7,26 @@ command, with its programs cached. Compilation is not counted, except that of th
 """
 
 import argparse
-import importlib.metadata
 import itertools
-import json
-import platform
 import statistics
 import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
-import jax
 import numpy as np
 
 import jaxnst
+from benchmarks.measure import PAIRS, timed, write
 from jaxnst import lanes
 from jaxnst.config import Config
 from jaxnst.plan import Pictures, prepare
 
-EXAMPLES = Path(__file__).parent.parent / "examples"
-CONTENT, STYLE = str(EXAMPLES / "astronaut.jpg"), str(EXAMPLES / "great_wave.jpg")
+CONTENT, STYLE = map(str, PAIRS["astronaut, wave"])
 
 
 def cells(size: int, steps: int, count: int) -> list[Config]:
@@ -67,19 +64,12 @@ def a_process_each(configs: Sequence[Config]) -> None:
             subprocess.run([*command, *out], check=True)
 
 
-def seconds(function: Callable[[Sequence[Config]], None], configs: Sequence[Config]) -> float:
-    """Wall-clock time."""
-    began = time.perf_counter()
-    function(configs)
-    return time.perf_counter() - began
-
-
 def measure(size: int, steps: int, count: int, rounds: int) -> dict[str, Any]:
     """Time the ways in turn, after a round that does not count."""
     configs = cells(size, steps, count)
     ways = (batched, one_after_another, a_process_each)
-    first = [seconds(way, configs if way is batched else configs[:1]) for way in ways]
-    taken = [[seconds(way, configs) for way in ways] for _ in range(rounds)]
+    first = [timed(partial(way, configs if way is batched else configs[:1])) for way in ways]
+    taken = [[timed(partial(way, configs)) for way in ways] for _ in range(rounds)]
     per_minute = {
         way.__name__: statistics.median(60 * count / round_[index] for round_ in taken)
         for index, way in enumerate(ways)
@@ -142,14 +132,6 @@ def main() -> None:
         ratios = ", ".join(f"{ratio:.2f}" for ratio in last["batched_is_faster_by"].values())
         print(f"{size:4d}  {rates}; {ratios}", flush=True)
     write(options.out, results)
-
-
-def write(out: Path, results: list[dict[str, Any]]) -> None:
-    """With what they were measured on."""
-    versions = {name: importlib.metadata.version(name) for name in ("jaxnst", "jax", "numpy")}
-    device = str(jax.devices()[0].device_kind)
-    report = {"device": device, "machine": platform.machine(), "versions": versions, "results": results}
-    out.write_text(json.dumps(report, indent=2) + "\n")
 
 
 if __name__ == "__main__":

@@ -104,10 +104,10 @@ def optimise(plan: Plan) -> Iterator[Progress]:
     Raises:
       DivergedError: the loss or the picture is not finite any more.
     """
-    names = to_problem(plan.config).objective.names
+    objective = to_problem(plan.config).objective
     good = None
     for step in _behind(_dispatched(plan), 0 if jax.default_backend() == "cpu" else IN_FLIGHT):
-        losses = {name: float(step.losses[name]) for name in names}
+        losses = objective.floats(step.losses)
         if not math.isfinite(losses["total"]):
             raise DivergedError(step.step, good)
         good = step.before

@@ -1,6 +1,7 @@
 """The language of studies: what a file declares, and one sentence for every mistake in it."""
 
 import itertools
+from pathlib import Path
 
 import pytest
 from pictures import refusal
@@ -12,6 +13,9 @@ from jaxnst.studies.study import read_study
 
 HEAD = 'preset = "ranka"\n[settings]\nsize = 64\n[quick]\nsteps = 3\n'
 GRID = '[[grids]]\nname = "one"\n'
+
+
+MEASURED = Path(__file__).parent.parent / "docs" / "studies" / "data"
 
 
 @pytest.fixture
@@ -182,6 +186,15 @@ def test_ours_are_sound(name, quick):
     assert all(grid.title != grid.name for grid in study.grids)
     sizes = {cell.config.size for cell in study.cells}
     assert sizes <= ({64, 96, 128} if quick else {128, 512})
+
+
+@pytest.mark.parametrize("path", sorted(MEASURED.glob("*/*.toml")), ids=lambda path: path.stem)
+def test_studies_behind_the_pages_are_those_of_the_same_name(path):
+    """At another size, and with weights that make up for it."""
+    measured, ours = read_study(path), read_study(path.stem)
+    assert [(cell.grid, cell.labels) for cell in measured.cells] == [
+        (cell.grid, cell.labels) for cell in ours.cells
+    ]
 
 
 def test_what_the_issue_asks_of_joshi_and_hu():
