@@ -17,9 +17,6 @@ from typing import Any
 from benchmarks.measure import PAIRS, process
 from benchmarks.peer import CONFIG
 
-FASTEST = CONFIG.replace(start_size=128, scale_steps=(80, 1000), max_step=0.0, clamp=False)
-"""How jaxnst is run: coarse to fine, until the loss is reached."""
-
 
 def prepare(folder: Path, pair: str, size: int) -> tuple[Path, Path]:
     """Both pictures at the size at which they are used, so that no program's resampling counts."""
@@ -91,7 +88,7 @@ def _curve(output: str) -> list[tuple[float, float]]:
 
 
 def run_until(content: str, style: str, out: str, goal: float, size: int) -> None:
-    """What the process of jaxnst does."""
+    """What the process of jaxnst does: coarse to fine, until the loss is reached."""
     import time
 
     import psutil
@@ -108,7 +105,9 @@ def run_until(content: str, style: str, out: str, goal: float, size: int) -> Non
         # 8 bits costs something.
         return max(progress.size) < size or total > 0.995 * goal
 
-    config = FASTEST.replace(size=size)
+    config = CONFIG.replace(
+        size=size, start_size=size // 2, scale_steps=(80, 1000), max_step=0.0, clamp=False
+    )
     jaxnst.stylize(content, style, config=config, progress=False, callback=reached).save(out)
 
 
