@@ -35,25 +35,24 @@ def jaxnst_evaluation(size: int, config: Config = CONFIG) -> Evaluation:
     """As `jaxnst.stylize` runs it on this backend."""
     import jax
 
+    from jaxnst.compilation import jit
     from jaxnst.core import objective
-    from jaxnst.inputs import for_this_backend
-    from jaxnst.translate import to_loss_weights, to_objective
-    from jaxnst.weights import load_weights
+    from jaxnst.inputs import inputs_at, params_of_steps
+    from jaxnst.plan import Pictures, prepare
+    from jaxnst.translate import to_objective
 
     image, content, style = pictures(size)
-    of = to_objective(config)
-    params = for_this_backend(jax.device_put(load_weights("caffe").params), config)
-    targets = jax.jit(objective.make_targets, static_argnums=0)(of, params, content, [style])
-    weights = to_loss_weights(config, 1)
-    compute = jax.jit(
-        jax.value_and_grad(
-            lambda x, params, targets: objective.evaluate(of, params, targets, weights, x)["total"]
-        )
-    )
+    plan = prepare(Pictures(content, [style]), config.replace(size=size).checked())
+    inputs, of = inputs_at(plan, (size, size), params_of_steps(plan)), to_objective(plan.config)
+
+    def loss(image: Any, inputs: Any) -> Any:
+        return objective.evaluate(of, inputs.params, inputs.targets, inputs.weights, image)["total"]
+
+    compute = jit(jax.value_and_grad(loss))
     picture = jax.device_put(image)
 
     def evaluate() -> float:
-        value, gradient = compute(picture, params, targets)
+        value, gradient = compute(picture, inputs)
         jax.block_until_ready(gradient)
         return float(value)
 

@@ -13,6 +13,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxnst import images
+from jaxnst.compilation import jit
 from jaxnst.config import Config
 from jaxnst.core import objective, vgg
 from jaxnst.errors import InputError, choose
@@ -28,7 +29,7 @@ if TYPE_CHECKING:
 
     from jaxnst.images import Picture
 
-_evaluate = jax.jit(objective.evaluate, static_argnums=0)
+_evaluate = jit(objective.evaluate, static_argnums=0)
 _features = jax.jit(vgg.features, static_argnums=(2, 3))
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Hashable, Mapping
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import jax
@@ -10,6 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxnst import color, images, masks
+from jaxnst.compilation import jit
 from jaxnst.core import objective, solver, transforms, vgg
 from jaxnst.plan import Plan, style_size
 from jaxnst.translate import to_objective, to_precision, to_transforms
@@ -17,10 +19,7 @@ from jaxnst.translate import to_objective, to_precision, to_transforms
 if TYPE_CHECKING:
     from jaxtyping import Array
 
-    from jaxnst.config import Config
-
-_targets = jax.jit(objective.make_targets, static_argnums=0)
-_with_winograd = jax.jit(vgg.with_winograd)
+_targets = jit(objective.make_targets, static_argnums=0)
 _in_bfloat16 = jax.jit(vgg.in_bfloat16)
 
 
@@ -43,8 +42,8 @@ def target_shapes(plan: Plan, size: tuple[int, int]) -> Hashable:
     def floats(*shape: int) -> jax.ShapeDtypeStruct:
         return jax.ShapeDtypeStruct(shape, jnp.float32)
 
-    found = _targets.eval_shape(
-        to_objective(plan.config),
+    found = jax.eval_shape(
+        partial(objective.make_targets, to_objective(plan.config)),
         plan.params,
         None if plan.content is None else floats(*size, 3),
         [floats(*style_size(plan.config, style, size), 3) for style in plan.styles],
@@ -66,7 +65,7 @@ def render_at(plan: Plan, size: tuple[int, int]) -> tuple[Callable[[Array], Arra
 
 
 def inputs_at(plan: Plan, size: tuple[int, int], params: Mapping[str, Any]) -> solver.Inputs:
-    """What a step at this height and width takes, with weights from `for_this_backend`."""
+    """What a step at this height and width takes, with weights from `params_of_steps`."""
     return solver.Inputs(
         params,
         targets_at(plan, size),
@@ -77,12 +76,9 @@ def inputs_at(plan: Plan, size: tuple[int, int], params: Mapping[str, Any]) -> s
     )
 
 
-def for_this_backend(params: Mapping[str, Any], config: Config) -> Mapping[str, Any]:
-    """The network's weights as steps compute with them: in bfloat16, or on a CPU by Winograd's filters."""
-    params = vgg.up_to_deepest(params, to_objective(config).layers)
-    if to_precision(config) == "bf16":
-        return _in_bfloat16(params)
-    return _with_winograd(params) if jax.default_backend() == "cpu" else params
+def params_of_steps(plan: Plan) -> Mapping[str, Any]:
+    """The network's weights as steps compute with them, which may be less exactly than targets."""
+    return _in_bfloat16(plan.params) if to_precision(plan.config) == "bf16" else plan.params
 
 
 def _noise(size: tuple[int, int], seed: int) -> np.ndarray:

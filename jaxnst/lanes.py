@@ -17,8 +17,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from jaxnst.compilation import jit
 from jaxnst.core import solver
-from jaxnst.inputs import first_picture, for_this_backend, inputs_at, render_at, target_shapes
+from jaxnst.inputs import first_picture, inputs_at, params_of_steps, render_at, target_shapes
 from jaxnst.memory import NETWORK_BYTES, available_bytes, estimate_bytes
 from jaxnst.plan import Plan
 from jaxnst.translate import to_problem, to_transforms
@@ -100,7 +101,7 @@ def most(plan: Plan, share: float = 0.5) -> int:
 def gather(plans: Iterable[Plan]) -> list[Plan]:
     """The plans, with one array for all that are equal, so that memory and work are shared."""
     arrays: dict[bytes, np.ndarray] = {}
-    params: dict[tuple[str, str], Any] = {}
+    params: dict[Hashable, Any] = {}
 
     def one(array: np.ndarray) -> np.ndarray:
         return arrays.setdefault(hashlib.sha256(f"{array.shape}".encode() + array.tobytes()).digest(), array)
@@ -112,10 +113,15 @@ def gather(plans: Iterable[Plan]) -> list[Plan]:
             styles=[one(style) for style in plan.styles],
             content_masks=[one(mask) for mask in plan.content_masks],
             style_masks=[one(mask) for mask in plan.style_masks],
-            params=params.setdefault((plan.weights.name, plan.weights.sha256), plan.params),
+            params=params.setdefault(_which(plan), plan.params),
         )
         for plan in plans
     ]
+
+
+def _which(plan: Plan) -> Hashable:
+    """Which weights these are, how deep and in what form."""
+    return plan.weights.name, plan.weights.sha256, jax.tree.structure(plan.params)
 
 
 def optimise(
@@ -128,7 +134,7 @@ def optimise(
       resume: to go on after an earlier run's progress: the step that comes next, and the leaves of its state.
     """
     config, problem = plans[0].config, to_problem(plans[0].config)
-    params = for_this_backend(plans[0].params, config)
+    params = params_of_steps(plans[0])
     begin, leaves = resume or (0, None)
     state, done = None, 0
     for scale, size in enumerate(plans[0].sizes):
@@ -208,7 +214,7 @@ def _start(problem: solver.Problem, axes: Axes, inputs: solver.Inputs, pictures:
     return State(variable, memory, variable, jnp.ones(len(variable), bool))
 
 
-@functools.partial(jax.jit, static_argnums=(0, 1), donate_argnums=3)
+@functools.partial(jit, static_argnums=(0, 1), donate_argnums=3)
 def _advance(
     problem: solver.Problem, axes: Axes, inputs: solver.Inputs, state: State
 ) -> tuple[State, Losses]:

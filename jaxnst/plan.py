@@ -20,7 +20,7 @@ from jaxnst.config import Config
 from jaxnst.core import guides, objective, terms, vgg
 from jaxnst.errors import InputError, choose
 from jaxnst.memory import check_fits, check_large_enough
-from jaxnst.translate import to_loss_weights, to_objective
+from jaxnst.translate import to_loss_weights, to_objective, to_precision
 from jaxnst.weights import Weights, load_weights
 
 if TYPE_CHECKING:
@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 STARTS = ("content", "style", "noise", "black", "white", "blend")
 
 _guides = jax.jit(guides.carry_down, static_argnums=(1, 2))
+_for_cpu = jax.jit(vgg.for_cpu)
 
 
 class Pictures(NamedTuple):
@@ -58,7 +59,8 @@ class Plan:
       content_masks, style_masks: one for each style, or none, float32 [H, W] in [0, 1].
       start: the first picture, where it is a file.
       sizes: height and width of the picture at each scale, coarse to fine.
-      weights: the network's, as read; `params` are the same on the device.
+      weights: the network's, as read.
+      params: the same on the device, as deep as they are needed, in the form with which it is fastest.
       loss_weights: for the core.
     """
 
@@ -113,13 +115,21 @@ def prepare(pictures: Pictures, config: Config, size: tuple[int, int] | None = N
         start=start,
         sizes=sizes,
         weights=weights,
-        params=jax.device_put(weights.params),
+        params=_on_device(weights, config),
         loss_weights=loss_weights,
     )
     for one in sizes:
         _check_regions(plan, one)
         _check_statistics(plan, one)
     return plan
+
+
+def _on_device(weights: Weights, config: Config) -> Mapping[str, Any]:
+    """In a CPU's own form, if it is one; but bfloat16 is too coarse for Winograd's filters."""
+    params = vgg.up_to_deepest(weights.params, to_objective(config).layers)
+    if jax.default_backend() == "cpu" and to_precision(config) != "bf16":
+        return _for_cpu(params)
+    return jax.device_put(params)
 
 
 _NEEDS: tuple[tuple[str, str, Callable[[Config], bool]], ...] = (

@@ -18,8 +18,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from jaxnst.compilation import jit
 from jaxnst.core import solver
-from jaxnst.inputs import first_picture, for_this_backend, inputs_at
+from jaxnst.inputs import first_picture, inputs_at, params_of_steps
 from jaxnst.plan import Plan
 from jaxnst.translate import to_problem
 
@@ -130,7 +131,7 @@ def _dispatched(plan: Plan) -> Iterator[_Step]:
     """Steps, without waiting for what comes out of them."""
     config = plan.config
     problem = to_problem(config)
-    params = for_this_backend(plan.params, config)
+    params = params_of_steps(plan)
     variable, memory, done = None, None, 0
     for scale, size in enumerate(plan.sizes):
         inputs = inputs_at(plan, size, params)
@@ -156,7 +157,7 @@ def _dispatched(plan: Plan) -> Iterator[_Step]:
 
 # The variable is not donated, so that a callback may keep its picture; the optimiser's history, many times
 # larger, is.
-@functools.partial(jax.jit, static_argnums=0, donate_argnums=3)
+@functools.partial(jit, static_argnums=0, donate_argnums=3)
 def _step(
     problem: solver.Problem, inputs: solver.Inputs, variable: Array, memory: solver.Memory
 ) -> tuple[Array, solver.Memory, Losses, Array]:

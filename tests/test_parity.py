@@ -21,7 +21,7 @@ def params():
 @functools.cache
 def winograd_params():
     """What `stylize` computes with on a CPU."""
-    return jax.jit(vgg.with_winograd)(params())
+    return jax.jit(vgg.for_cpu)(params())
 
 
 @functools.cache

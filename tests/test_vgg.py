@@ -55,7 +55,7 @@ def test_winograd_params_change_the_features_by_rounding_only(params):
     image = np.random.default_rng(0).random((48, 40, 3), np.float32)
     layers = ("relu3_4", "relu4_2", "relu5_1", "conv5_4")
     compute = jax.jit(lambda params: vgg.features(params, image, layers))
-    plain, fast = compute(params), compute(vgg.with_winograd(params))
+    plain, fast = compute(params), compute(vgg.for_cpu(params))
     for layer in layers:
         assert jnp.linalg.norm(fast[layer] - plain[layer]) <= 1e-5 * jnp.linalg.norm(plain[layer])
 
@@ -113,7 +113,7 @@ def test_pooling_and_padding_are_pytorchs(params, pooling, rescale, padding, fas
     expected = reference.features(network, torch.tensor(image), layers)
     of_pooling = vgg.POOLINGS[pooling]
     found = vgg.features(
-        vgg.with_winograd(params) if fast else params,
+        vgg.for_cpu(params) if fast else params,
         image,
         layers,
         vgg.Rescaled(of_pooling, vgg.POOLING_FACTORS[pooling]) if rescale else of_pooling,
