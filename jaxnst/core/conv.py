@@ -39,7 +39,7 @@ def direct(
 
 
 # F(4x4, 3x3) of Lavin and Gray 2016, Fast algorithms for convolutional neural networks, by Toom and Cook's
-# construction: polynomials are multiplied by way of their values at six points, one of which is infinity. Ours
+# construction: polynomials are multiplied by way of their values at six points, the last being infinity. Ours
 # depart from the usual 0, 1, -1, 2, -2: the inverse of each is among them, and there a kernel has the values
 # that its mirror image has here, so that one set of filters serves the gradient too. Rounding costs half.
 _POINTS = np.array([0, 3 / 2, -3 / 2, 2 / 3, -2 / 3])
