@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple
+from dataclasses import dataclass
+from functools import partial
+from typing import TYPE_CHECKING
 
 import jax
 import jax.numpy as jnp
@@ -71,7 +73,8 @@ _INPUT, _KERNEL, _OUTPUT = _transforms()
 _MIRRORED = np.sum(_KERNEL[:, ::-1] * _KERNEL[_INVERSE], axis=1) / np.sum(_KERNEL[_INVERSE] ** 2, axis=1)
 
 
-class _Direction(NamedTuple):
+@dataclass(frozen=True, eq=False)
+class _Direction:
     """How Winograd's algorithm goes through a layer.
 
     Attributes:
@@ -97,18 +100,28 @@ def winograd_filters(kernel: Float[Array, "3 3 i o"]) -> Float[Array, "36 i o"]:
     return jnp.matmul(_squared(_KERNEL), taps, precision=EXACT).reshape(36, *kernel.shape[2:])
 
 
+def _tiles(x: Float[Array, "h w i"], rows: int, columns: int) -> Float[Array, "6 6 r c i"]:
+    """Tiles of 6x6 pixels, 4 apart, the first of them one pixel outside the image.
+
+    The image is cut into 4x4 blocks; a tile is one of them with the edges of its neighbours below and on the
+    right. That is four copies; 36 of pixels 4 apart would take XLA longer to do, and four times to compile.
+    """
+    height, width, channels = x.shape
+    padded = jnp.pad(x, ((1, 4 * rows + 3 - height), (1, 4 * columns + 3 - width), (0, 0)))
+    blocks = padded.reshape(rows + 1, 4, columns + 1, 4, channels).transpose(1, 3, 0, 2, 4)
+    own, below = blocks[:, :, :rows], blocks[:2, :, 1:]
+    return jnp.concatenate(
+        [jnp.concatenate([of[:, :, :, :columns], of[:, :2, :, 1:]], axis=1) for of in (own, below)]
+    )
+
+
+# Compiled by itself, so that layers of one shape are traced once; XLA makes it part of the program around it.
+@partial(jax.jit, static_argnums=2)
 def _winograd(x: Array, filters: Float[Array, "36 i o"], direction: _Direction) -> Array:
-    """Tiles of 6x6 pixels, 4 apart, each of which gives 4x4 pixels of the output."""
+    """Each tile of 6x6 pixels gives 4x4 pixels of the output."""
     height, width, _ = x.shape
     rows, columns = -(-height // 4), -(-width // 4)
-    padded = jnp.pad(x, ((1, 4 * rows + 1 - height), (1, 4 * columns + 1 - width), (0, 0)))
-    tiles = jnp.stack(
-        [
-            padded[row : row + 4 * rows : 4, column : column + 4 * columns : 4]
-            for row in range(6)
-            for column in range(6)
-        ]
-    )
+    tiles = _tiles(x, rows, columns)
     transformed = jnp.matmul(direction.inputs, tiles.reshape(36, -1), precision=EXACT)
     products = jax.lax.dot_general(
         transformed.reshape(36, rows * columns, -1),
