@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from jaxnst.core import guides, losses, optimizers, parametrisation, solver, terms, transforms, vgg
 from jaxnst.core.conv import EXACT
@@ -109,23 +110,28 @@ def to_loss_weights(config: Config, styles: int) -> LossWeights:
             f"style_weights: {len(given)} values for {styles} style pictures; give {styles}, "
             f"{styles * layers} (one for each of the {layers} layers too), or none."
         )
-    by_style = jnp.asarray(given, jnp.float32).reshape(styles, -1 if styles else 1)
-    of_layers = jnp.asarray(_spread(config.style_layer_weights, config.style_layers), jnp.float32)
+    by_style = _floats(given).reshape(styles, -1 if styles else 1)
+    of_layers = _floats(_spread(config.style_layer_weights, config.style_layers))
     if styles and layers and not (by_style * of_layers).any():
         raise InputError("style_weights and style_layer_weights: together they leave no style any weight.")
-    balance = jnp.float32(config.style_balance)
+    balance = _floats(config.style_balance)
     within: dict[str, Any] = {
-        "content": jnp.asarray(_spread(config.content_layer_weights, config.content_layers), jnp.float32),
+        "content": _floats(_spread(config.content_layer_weights, config.content_layers)),
         "style": terms.StyleWeights(by_style * of_layers, balance),
         "histogram": terms.StyleWeights(
-            jnp.broadcast_to(by_style.mean(axis=1, keepdims=True), (styles, len(config.histogram_layers))),
+            by_style.mean(axis=1, keepdims=True).repeat(len(config.histogram_layers), axis=1),
             balance,
         ),
     }
     return {
-        term.name: TermWeights(jnp.float32(getattr(config, f"{term.name}_weight")), within.get(term.name, ()))
+        term.name: TermWeights(_floats(getattr(config, f"{term.name}_weight")), within.get(term.name, ()))
         for term in to_objective(config).terms
     }
+
+
+def _floats(values: Any) -> Any:
+    """As the core takes them; NumPy's, because JAX would compile a program to convert each shape."""
+    return np.asarray(values, np.float32)
 
 
 def _spread(values: Iterable[Any], over: tuple[Any, ...]) -> tuple[Any, ...]:

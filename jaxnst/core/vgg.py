@@ -184,7 +184,8 @@ class Convolution(nn.Module):
             weights = self.get_variable("params", "winograd")
             convolve = conv.winograd
         else:
-            weights = self.param("kernel", nn.initializers.he_normal(), (3, 3, x.shape[-1], self.channels))
+            # Weights come from files; Flax traces the initializer each time, and random ones take long.
+            weights = self.param("kernel", nn.initializers.zeros, (3, 3, x.shape[-1], self.channels))
             convolve = partial(conv.direct, precision=self.precision)
         bias = self.param("bias", nn.initializers.zeros, (self.channels,)).astype(weights.dtype)
         return self.padding(lambda padded: convolve(padded, weights), x.astype(weights.dtype)) + bias
