@@ -1,7 +1,8 @@
 """The benchmark: `python -m benchmarks --suite cpu --out results.json` prints a table and draws a figure.
 
-Five parts: one evaluation against PyTorch, time to quality against `pastiche`, start-up, pairs per minute,
-growth over the picture's size. Needs the extra `bench`. Results are written after each part.
+Six parts: one evaluation against PyTorch, time to quality against `pastiche`, start-up, a whole picture, many
+pairs, growth over the picture's size. Needs the extra `bench`. Results are written after each part, beside
+those of other parts that the file has from the same machine and versions.
 """
 
 from __future__ import annotations
@@ -11,10 +12,12 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from benchmarks import batch, evaluation, growth, quality, startup
+from benchmarks import batch, evaluation, growth, picture, quality, startup
 from benchmarks.figure import draw
-from benchmarks.measure import write
+from benchmarks.measure import known, write
 from jaxnst.saving import check_file
+
+PEERS = ("torch", "pastiche")
 
 Part = Callable[[int], Any]
 """From the number of rounds to what is measured."""
@@ -24,6 +27,7 @@ SUITES: dict[str, dict[str, Part]] = {
         "evaluation": lambda rounds: evaluation.measure([256, 512, 1024], rounds),
         "quality": lambda rounds: quality.measure(256, [200, 500], max(rounds // 7, 1)),
         "startup": lambda rounds: startup.measure(rounds),
+        "picture": lambda rounds: picture.measure(256, 60, max(rounds // 2, 1)),
         "batch": lambda rounds: batch.measure(128, 12, [1, 2, 4, 8, 16], max(rounds // 2, 1)),
         "growth": lambda rounds: growth.measure([128, 256, 512, 1024], rounds),
     },
@@ -31,6 +35,7 @@ SUITES: dict[str, dict[str, Part]] = {
         "evaluation": lambda rounds: evaluation.measure([256, 512, 1024, 2048], rounds),
         "quality": lambda rounds: quality.measure(512, [200, 500], max(rounds // 3, 1)),
         "startup": lambda rounds: startup.measure(rounds),
+        "picture": lambda rounds: picture.measure(512, 300, rounds),
         "batch": lambda rounds: batch.measure(256, 60, [1, 2, 4, 8, 16, 32, 64], rounds),
         "growth": lambda rounds: growth.measure([128, 256, 512, 1024, 2048, 4096], rounds),
     },
@@ -46,11 +51,11 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=7)
     options = parser.parse_args()
     check_file(options.out, "out")
-    results = {}
+    results = known(options.out, *PEERS)
     for name in options.parts:
         print(f"== {name}", flush=True)
         results[name] = SUITES[options.suite][name](options.rounds)
-        write(options.out, results, "torch", "pastiche")
+        write(options.out, results, *PEERS)
     draw(results, options.out.with_suffix(".png"))
 
 

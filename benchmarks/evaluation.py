@@ -1,4 +1,7 @@
-"""Loss and gradient, once: jaxnst, PyTorch eager and `torch.compile` in turn; time and peak memory."""
+"""Loss and gradient, once: jaxnst, PyTorch eager and `torch.compile` in turn; time and peak memory.
+
+And what a step of a run adds to that: the optimiser and the loop.
+"""
 
 from __future__ import annotations
 
@@ -10,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.measure import in_turn, process, ratio, timed
-from benchmarks.peer import Evaluation, jaxnst_evaluation, torch_evaluation
+from benchmarks.peer import Evaluation, jaxnst_evaluation, jaxnst_step, torch_evaluation
 
 FLOPS_PER_PIXEL = 2 * 187e9 / 512**2
 """VGG19 to conv5_1, forward, and as much again for the gradient of the picture; by direct convolution."""
@@ -21,6 +24,8 @@ PROGRAMS: dict[str, Callable[[int], Evaluation]] = {
     "torch, channels last": partial(torch_evaluation, channels_last=True),
     "torch.compile": partial(torch_evaluation, compiled=True),
 }
+
+STEP = "jaxnst, a step"
 
 
 def matmul_rate(size: int = 4096) -> float:
@@ -54,7 +59,8 @@ def measure(sizes: list[int], rounds: int) -> list[dict[str, Any]]:
         expected = values["torch"]
         if any(abs(value - expected) > 1e-4 * expected for value in values.values()):
             raise RuntimeError(f"the programs disagree on the loss: {values}")
-        seconds = in_turn(programs, rounds)
+        seconds = in_turn(programs | {STEP: jaxnst_step(size)}, rounds)
+        step = seconds.pop(STEP)
         del programs
         memory = {name: peak_bytes(name, size) for name in PROGRAMS}
         ours = statistics.median(seconds["jaxnst"])
@@ -64,6 +70,7 @@ def measure(sizes: list[int], rounds: int) -> list[dict[str, Any]]:
             "time_to": {
                 name: ratio(seconds["jaxnst"], of) for name, of in seconds.items() if name != "jaxnst"
             },
+            "step_to_evaluation": ratio(step, seconds["jaxnst"]),
             "peak_bytes": memory,
             "memory_to_torch": round(memory["jaxnst"] / memory["torch"], 3),
             "gflops": round(FLOPS_PER_PIXEL * size**2 / ours / 1e9),
@@ -73,6 +80,7 @@ def measure(sizes: list[int], rounds: int) -> list[dict[str, Any]]:
         ratios = ", ".join(f"{name} {of['ratio']:.2f} {of['spread']}" for name, of in row["time_to"].items())
         print(
             f"{size:5d}: {ours:.3f} s, {row['gflops']} GFLOP/s; ratio to {ratios}; "
+            f"a step {row['step_to_evaluation']['ratio']:.2f} of an evaluation; "
             f"memory {memory['jaxnst'] / 1e9:.2f} GB, ratio to torch {row['memory_to_torch']:.2f}",
             flush=True,
         )

@@ -52,7 +52,14 @@ def _evaluation(axes: Axes, rows: list[dict[str, Any]]) -> None:
 def _quality(axes: Axes, rows: list[dict[str, Any]]) -> None:
     row = max(rows, key=lambda row: row["pastiche_steps"])
     for name, curve in row["curves"].items():
-        axes.plot([s for s, _ in curve], [loss for _, loss in curve], label=name, color=COLOURS[name])
+        program, _, kind = name.partition(", ")
+        line = "--" if kind == "saved" else "-"
+        axes.plot(
+            [s for s, _ in curve], [loss for _, loss in curve], line, label=name, color=COLOURS[program]
+        )
+    # Where the picture ends that pastiche saves, of which what is outside [0, 1] has been cut off.
+    end = (row["pastiche_seconds"], row["losses"]["pastiche, saved"])
+    axes.plot(*end, "o", label="pastiche, saved", color=COLOURS["pastiche"])
     axes.set(
         yscale="log",
         xlabel="seconds since the start of the process",

@@ -98,6 +98,14 @@ def about(*packages: str) -> dict[str, Any]:
     }
 
 
+def known(out: Path, *packages: str) -> dict[str, Any]:
+    """Results that `write` has left there, if they are of this machine and these versions."""
+    if not out.exists():
+        return {}
+    report = json.loads(out.read_text())
+    return report["results"] if report == about(*packages) | {"results": report["results"]} else {}
+
+
 def write(out: Path, results: Any, *packages: str) -> None:
     """JSON, with what it was measured on."""
     report = about(*packages) | {"results": results}

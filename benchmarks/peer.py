@@ -59,6 +59,17 @@ def jaxnst_evaluation(size: int, config: Config = CONFIG) -> Evaluation:
     return evaluate
 
 
+def jaxnst_step(size: int, config: Config = CONFIG) -> Evaluation:
+    """One step of a run, with the optimiser and the loop around it; each call makes the next."""
+    from jaxnst.plan import Pictures, prepare
+    from jaxnst.run import optimise
+
+    _, content, style = pictures(size)
+    plan = prepare(Pictures(content, [style]), config.replace(size=size, steps=10**6).checked())
+    steps = optimise(plan)
+    return lambda: next(steps).losses["total"]
+
+
 def torch_evaluation(size: int, compiled: bool = False, channels_last: bool = False) -> Evaluation:
     """In PyTorch, eager or by `torch.compile`."""
     import torch
