@@ -12,7 +12,7 @@ R = TypeVar("R")
 
 OPTIONS: dict[str, dict[str, Any]] = {
     # XLA's usual schedule on a CPU leaves independent work to run side by side, which two pictures' features
-    # do not need and memory does: with this one a step takes a quarter less, making the targets half.
+    # do not need and memory does: with this one a step takes a quarter less, making the targets a third.
     "cpu": {"xla_cpu_scheduler_type": "CPU_SCHEDULER_TYPE_MEMORY_OPTIMIZED"},
 }
 """XLA's options by backend."""
