@@ -123,7 +123,7 @@ def run_until(content: str, style: str, out: str, goal: float, size: int, kind: 
             print(f"{progress.step} {time.time() - began:.1f} {total:.2f}")
         return not last
 
-    config = CONFIG.replace(size=size, start_size=size // 2, max_step=0.0, **KINDS[kind])
+    config = CONFIG.replace(size=size, start_size=size // 2, **KINDS[kind])
     jaxnst.stylize(content, style, config=config, progress=False, callback=reached).save(out)
 
 
