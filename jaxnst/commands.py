@@ -113,7 +113,7 @@ def _ready(output: Output) -> Iterator[None]:
         raise InputError(f"snapshots: {output.snapshots} is negative; 0 writes none.")
     _log_to_stderr(output.verbose)
     compiling = _count_compile_seconds()
-    _cache_compiled_programs()
+    cache_compiled_programs()
     yield
     logging.getLogger("jaxnst").info("compile time: %.1f s", sum(compiling))
 
@@ -196,7 +196,7 @@ def _write_history(path: str, result: Result) -> None:
     saving.write_whole(path, table.getvalue().encode())
 
 
-def _cache_compiled_programs() -> None:
+def cache_compiled_programs() -> None:
     """Keep compiled programs between runs, unless the user has chosen a place already."""
     import jax
 
@@ -225,7 +225,7 @@ def evaluate(
     if out is not None:
         saving.check_file(out, "out")
     names, arrays = _distinct(image), [images.read_image(each, "image") for each in image]
-    _cache_compiled_programs()
+    cache_compiled_programs()
     found = [metrics.measure(array, content, list(style) or None, size) for array in arrays]
     print(metrics.table(dict(zip(names, found, strict=True))))
     if out is not None:
@@ -268,7 +268,7 @@ def study(
     """
     from jaxnst import studies
 
-    _cache_compiled_programs()
+    cache_compiled_programs()
     given = {"size": size, "weights": weights}
     settings = {name: value for name, value in given.items() if value is not None}
     try:
