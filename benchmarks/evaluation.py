@@ -87,7 +87,7 @@ def measure(sizes: list[int], rounds: int) -> list[dict[str, Any]]:
     return found
 
 
-def _peak_of_this_process() -> int:
+def peak_of_this_process() -> int:
     """Not `ru_maxrss`, which a process inherits from the one that started it."""
     import jax
 
@@ -104,4 +104,4 @@ if __name__ == "__main__":
     program = PROGRAMS[sys.argv[1]](int(sys.argv[2]))
     for _ in range(3):
         program()
-    print(_peak_of_this_process())
+    print(peak_of_this_process())

@@ -31,30 +31,35 @@ def pictures(size: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     return image, content, style
 
 
-def jaxnst_evaluation(size: int, config: Config = CONFIG) -> Evaluation:
-    """As `jaxnst.stylize` runs it on this backend."""
+def jaxnst_evaluation(size: int, config: Config = CONFIG, tile: int | None = None) -> Evaluation:
+    """As `jaxnst.stylize` runs it on this backend; whole or in tiles, and so are the targets."""
     import jax
 
-    from jaxnst.compilation import jit
-    from jaxnst.core import objective
+    from jaxnst.core import objective, tiling
+    from jaxnst.core.compilation import jit
     from jaxnst.inputs import inputs_at, params_of_steps
     from jaxnst.plan import Pictures, prepare
     from jaxnst.translate import to_objective
 
     image, content, style = pictures(size)
-    plan = prepare(Pictures(content, [style]), config.replace(size=size).checked())
+    plan = prepare(Pictures(content, [style]), config.replace(size=size).checked(), tile=tile)
     inputs, of = inputs_at(plan, (size, size), params_of_steps(plan)), to_objective(plan.config)
 
     def loss(image: Any, inputs: Any) -> Any:
-        return objective.evaluate(of, inputs.params, inputs.targets, inputs.weights, image)["total"]
+        found = objective.evaluate(of, inputs.params, inputs.targets, inputs.weights, image)
+        return found["total"], found
 
-    compute = jit(jax.value_and_grad(loss))
+    compute = jit(jax.value_and_grad(loss, has_aux=True))
     picture = jax.device_put(image)
 
     def evaluate() -> float:
-        value, gradient = compute(picture, inputs)
+        if tile is None:
+            (_, losses), gradient = compute(picture, inputs)
+        else:
+            given = (inputs.params, inputs.targets, inputs.weights)
+            losses, gradient = tiling.value_and_grad(of, *given, picture, tile)
         jax.block_until_ready(gradient)
-        return float(value)
+        return float(losses["total"])
 
     return evaluate
 

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from jaxnst import core, metrics
+    from jaxnst.batch import stylize_batch
     from jaxnst.config import Config
     from jaxnst.core.vgg import LAYERS
     from jaxnst.errors import InputError
@@ -38,6 +39,7 @@ __all__ = [
     "reconstruct",
     "run_study",
     "stylize",
+    "stylize_batch",
 ]
 
 _MODULES = {
@@ -53,6 +55,7 @@ _MODULES = {
     "reconstruct": "recipes",
     "run_study": "studies",
     "stylize": "stylization",
+    "stylize_batch": "batch",
 }
 
 

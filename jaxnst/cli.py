@@ -15,12 +15,17 @@ import tyro
 from tyro.conf import OmitArgPrefixes, Positional, arg
 
 from jaxnst import commands, recipes, saving
-from jaxnst.commands import INTERRUPTED, Output
+from jaxnst.commands import INTERRUPTED, Output, Resources
 from jaxnst.config import Config
 from jaxnst.errors import InputError
 from jaxnst.stylization import resolve_config, stylize
 
-BASES = {"stylize": Config(), "reconstruct": Config(**recipes.RECONSTRUCTION), "interpolate": Config()}
+BASES = {
+    "stylize": Config(),
+    "reconstruct": Config(**recipes.RECONSTRUCTION),
+    "interpolate": Config(),
+    "batch": Config(),
+}
 """The commands that have all settings as flags, and where these start from."""
 
 
@@ -56,6 +61,7 @@ def _run(arguments: list[str]) -> int:
         style: Annotated[tuple[str, ...], Positional, arg(metavar="STYLE [STYLE ...]")],
         /,
         output: Annotated[Output, OmitArgPrefixes],
+        resources: Annotated[Resources, OmitArgPrefixes],
         preset: Annotated[str | None, arg(metavar="NAME")] = None,
         config: Annotated[str | None, arg(metavar="FILE")] = None,
         settings: Annotated[Config, OmitArgPrefixes] = base,
@@ -66,17 +72,20 @@ def _run(arguments: list[str]) -> int:
           content: the photo.
           style: one painting, or several to mix.
           output: where the picture goes.
+          resources: how the machine is used.
           preset: start from a published system (see `jaxnst presets`).
           config: start from the settings saved in a picture that jaxnst made.
           settings: every setting of the run.
         """
         del preset, config  # already in `settings`
-        return commands.make(partial(stylize, content, style), output, settings, saved)
+        run = partial(stylize, content, style, tile=resources.tile)
+        return commands.make(run, output, settings, saved)
 
     def reconstruct_command(
         picture: Annotated[str, Positional, arg(metavar="PICTURE")],
         /,
         output: Annotated[Output, OmitArgPrefixes],
+        resources: Annotated[Resources, OmitArgPrefixes],
         layer: Annotated[tuple[str, ...], arg(metavar="LAYER")] = (),
         preset: Annotated[str | None, arg(metavar="NAME")] = None,
         config: Annotated[str | None, arg(metavar="FILE")] = None,
@@ -87,19 +96,22 @@ def _run(arguments: list[str]) -> int:
         Args:
           picture: what to reconstruct.
           output: where the picture goes.
+          resources: how the machine is used.
           layer: reconstruct the content from these layers; without it, the style from `--style-layers`.
           preset: start from a published system (see `jaxnst presets`).
           config: start from the settings saved in a picture that jaxnst made.
           settings: every setting of the run.
         """
         del preset, config
-        return commands.make(partial(recipes.reconstruct, picture, layer or None), output, settings, saved)
+        run = partial(recipes.reconstruct, picture, layer or None, tile=resources.tile)
+        return commands.make(run, output, settings, saved)
 
     def interpolate_command(
         content: Annotated[str, Positional, arg(metavar="CONTENT")],
         style: Annotated[tuple[str, str], Positional, arg(metavar="STYLE STYLE")],
         /,
         output: Annotated[Output, OmitArgPrefixes],
+        resources: Annotated[Resources, OmitArgPrefixes],
         count: int = 5,
         preset: Annotated[str | None, arg(metavar="NAME")] = None,
         config: Annotated[str | None, arg(metavar="FILE")] = None,
@@ -111,19 +123,48 @@ def _run(arguments: list[str]) -> int:
           content: the photo.
           style: two paintings.
           output: where the strip goes.
+          resources: how the machine is used.
           count: of pictures.
           preset: start from a published system (see `jaxnst presets`).
           config: start from the settings saved in a picture that jaxnst made.
           settings: every setting of the runs.
         """
         del preset, config
-        return commands.interpolate(content, style, count, output, settings)
+        return commands.interpolate(content, style, count, output, resources, settings)
+
+    def batch_command(
+        sources: Annotated[tuple[str, ...], Positional, arg(metavar="MANIFEST.csv | CONTENTS STYLES")],
+        /,
+        out: Annotated[str, arg(metavar="DIR")],
+        resources: Annotated[Resources, OmitArgPrefixes],
+        extension: Annotated[str, arg(metavar=".png|.jpg|...")] = ".png",
+        quiet: bool = False,
+        preset: Annotated[str | None, arg(metavar="NAME")] = None,
+        config: Annotated[str | None, arg(metavar="FILE")] = None,
+        settings: Annotated[Config, OmitArgPrefixes] = base,
+    ) -> int:
+        """Make the pictures of many pairs; stopped or killed, the same command goes on.
+
+        Args:
+          sources: a CSV file with the columns content, style (several styles with ; between), perhaps out,
+            and settings; or a folder of photos and one of paintings, all of which are paired.
+          out: the folder for the pictures; what is there already is not made again.
+          resources: how the machine is used.
+          extension: of the pictures that the manifest does not name.
+          quiet: no progress bar, no messages.
+          preset: start from a published system (see `jaxnst presets`).
+          config: start from the settings saved in a picture that jaxnst made.
+          settings: every setting of the runs; those of a row go over them.
+        """
+        del preset, config
+        return commands.batch(sources, out, extension, resources.tile, quiet, settings)
 
     return tyro.extras.subcommand_cli_from_dict(
         {
             "stylize": stylize_command,
             "reconstruct": reconstruct_command,
             "interpolate": interpolate_command,
+            "batch": batch_command,
             "evaluate": commands.evaluate,
             "study": commands.study,
             "weights": commands.weights,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import collections
 import csv
 import io
 import json
@@ -14,7 +15,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 from tyro.conf import Positional, arg
 
@@ -22,13 +23,21 @@ from jaxnst import images, metrics, recipes, saving
 from jaxnst import weights as weight_files
 from jaxnst.config import Config
 from jaxnst.errors import InputError, choose
+from jaxnst.memory import Tile
 from jaxnst.presets import PRESETS
 from jaxnst.run import Progress
 from jaxnst.stylization import Result
 
+if TYPE_CHECKING:
+    from jaxnst.journal import Journal
+    from jaxnst.manifest import Entry
+
 INTERRUPTED = 130
 """The exit status of a run that Ctrl-C ended, also when it saved what it had."""
 
+
+MOST_WAITING = 64
+"""Pictures that are computed but not yet written, of a batch."""
 
 STATUS = {"finished": 0, "interrupted": INTERRUPTED}
 """Exit statuses by `Result.ended`; 1 for the others."""
@@ -52,6 +61,15 @@ class Output:
     """No progress bar, no messages."""
     verbose: bool = False
     """Tell device, sizes, memory estimate and compile time."""
+
+
+@dataclass(frozen=True)
+class Resources:
+    """How a run uses the machine, which does not change the picture."""
+
+    tile: Annotated[Tile, arg(metavar="auto|None|PIXELS")] = "auto"
+    """Work through pictures in pieces of this side: auto, if the memory is too small for the whole; None:
+    never."""
 
 
 def make(run: Callable[..., Result], output: Output, config: Config, saved: dict[str, Any]) -> int:
@@ -80,7 +98,14 @@ def make(run: Callable[..., Result], output: Output, config: Config, saved: dict
     return STATUS.get(result.ended, 1)
 
 
-def interpolate(content: str, styles: tuple[str, ...], count: int, output: Output, config: Config) -> int:
+def interpolate(
+    content: str,
+    styles: tuple[str, ...],
+    count: int,
+    output: Output,
+    resources: Resources,
+    config: Config,
+) -> int:
     """Write a strip of pictures from one style to another; what ends it early costs only what is not done."""
     if output.history is not None or output.snapshots:
         raise InputError("history and snapshots: a strip has several runs; leave them out.")
@@ -88,7 +113,8 @@ def interpolate(content: str, styles: tuple[str, ...], count: int, output: Outpu
     ended = "finished"
     with _ready(output):
         try:
-            runs = recipes.interpolate(content, styles, count, config=config, progress=not output.quiet)
+            shown = {"progress": not output.quiet, "tile": resources.tile}
+            runs = recipes.interpolate(content, styles, count, config=config, **shown)
             for result in runs:
                 ended = result.ended
                 if ended != "finished":
@@ -283,6 +309,62 @@ def study(
     if not quiet:
         print(f"{done.folder / 'report.html'}: {len(done.rows)} cells", file=sys.stderr)
     return 1 if done.failed else 0
+
+
+def batch(sources: tuple[str, ...], out: str, extension: str, tile: Tile, quiet: bool, config: Config) -> int:
+    """Make the pictures of many pairs; what is there already is not made again."""
+    from concurrent.futures import ThreadPoolExecutor
+
+    from jaxnst import journal, manifest
+    from jaxnst.batch import pairs_bar, work_through
+    from jaxnst.stylization import Interrupted, stop_on_interrupt
+
+    cache_compiled_programs()
+    entries, folder = manifest.read(sources, config, extension), Path(out)
+    manifest.check_apart(entries, folder)
+    status = 0
+    with journal.opened(folder) as kept:
+        for entry in entries:
+            saving.check_output(folder / entry.out)
+        left = [entry for entry in entries if not kept.is_done(entry)]
+        with (
+            stop_on_interrupt() as interrupted,
+            pairs_bar(not quiet, len(entries), len(entries) - len(left)) as show,
+            ThreadPoolExecutor(1) as writer,
+        ):
+            writing = collections.deque()
+            try:
+                pairs = (entry.pair() for entry in left)
+                for number, result in work_through(pairs, tile, interrupted.is_set):
+                    writing.append(writer.submit(_write, kept, left[number], result))
+                    while writing and (writing[0].done() or len(writing) > MOST_WAITING):
+                        writing.popleft().result()
+                        show()
+            except Interrupted:
+                status = INTERRUPTED
+            for each in writing:
+                each.result()
+                show()
+        kept.write_failures(entries)
+        failures = kept.failures(entries)
+    for entry, why in failures:
+        print(f"jaxnst: {entry.out}: {why}", file=sys.stderr)
+    if status == INTERRUPTED:
+        print("jaxnst: interrupted; the same command goes on from here.", file=sys.stderr)
+    elif not quiet:
+        print(f"{out}: {len(entries) - len(failures)} of {len(entries)} pictures", file=sys.stderr)
+    return status or (1 if failures else 0)
+
+
+def _write(kept: Journal, entry: Entry, result: Result | Exception) -> None:
+    """Keep what has come of a pair; only a disk that fails ends the others' work, too."""
+    if isinstance(result, Exception):
+        kept.fail(entry, result)
+        return
+    try:
+        kept.save(entry, result)
+    except InputError as error:
+        kept.fail(entry, error)
 
 
 def weights(

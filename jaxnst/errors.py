@@ -8,6 +8,10 @@ class InputError(ValueError):
     """Something the user gave cannot be used; the message names it, what was given and what would work."""
 
 
+class TooLargeError(InputError):
+    """More than the memory that is free; on another day, or another machine, it may work."""
+
+
 def choose(argument: str, given: str, known: Iterable[str]) -> str:
     """Return `given` if it is one of `known`.
 

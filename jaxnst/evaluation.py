@@ -5,7 +5,8 @@ Quality that no setting changes is `jaxnst.metrics`'s.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import jax
@@ -13,12 +14,12 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxnst import images
-from jaxnst.compilation import jit
 from jaxnst.config import Config
-from jaxnst.core import objective, vgg
+from jaxnst.core import objective, tiling, vgg
+from jaxnst.core.compilation import jit
 from jaxnst.errors import InputError, choose
 from jaxnst.inputs import targets_at
-from jaxnst.memory import check_large_enough
+from jaxnst.memory import Tile, check_large_enough
 from jaxnst.plan import prepare
 from jaxnst.stylization import gather, resolve_config
 from jaxnst.translate import to_objective
@@ -42,6 +43,7 @@ def evaluate(
     content_masks: Picture | Sequence[Picture] | None = None,
     style_masks: Picture | Sequence[Picture] | None = None,
     preset: str | None = None,
+    tile: Tile = "auto",
     **settings: Any,
 ) -> dict[str, float]:
     """Compute the loss parts of any picture, for example of another program's output.
@@ -55,6 +57,7 @@ def evaluate(
       content_masks: for each style, where it shall be, over `image`.
       style_masks: for each style, the part of its picture that is the style.
       preset: name of a published system instead.
+      tile: as for `stylize`.
       **settings: fields of `Config` by name.
 
     Returns:
@@ -70,11 +73,12 @@ def evaluate(
     config = config.replace(precision="float32")
     check_large_enough(config, *size, argument="image")
     given, config = gather(content, style, content_masks, style_masks, config)
-    plan = prepare(given, config, size)
-    found = _evaluate(
-        to_objective(plan.config), plan.params, targets_at(plan, size), plan.loss_weights, jnp.asarray(array)
-    )
-    return to_objective(plan.config).floats(found)
+    plan = prepare(given, config, size, tile)
+    of = to_objective(plan.config)
+    compute: Callable[..., Any] = _evaluate if plan.tile is None else partial(tiling.evaluate, tile=plan.tile)
+    targets: Any = targets_at(plan, size)
+    found = compute(of, plan.params, targets, plan.loss_weights, jnp.asarray(array))
+    return of.floats(found)
 
 
 def features(

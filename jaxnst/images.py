@@ -10,6 +10,7 @@ import contextlib
 import difflib
 import io
 import os
+import threading
 import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
@@ -27,6 +28,8 @@ PathLike: TypeAlias = str | os.PathLike[str]
 Picture: TypeAlias = PathLike | Image.Image | npt.ArrayLike
 
 PROFILE_MODES = {b"GRAY": "L", b"RGB ": "RGB", b"CMYK": "CMYK"}  # an ICC header's colour space -> Pillow mode
+
+_FILTERS = threading.Lock()  # Python has one set of warning filters for all threads
 
 RANGE_TOLERANCE = 1e-3  # resizing and 16-bit floats overshoot [0, 1] by this much, and mean no harm
 
@@ -115,10 +118,8 @@ def open_image(path: PathLike, argument: str) -> Image.Image:
 def _decoded(source: io.BytesIO | Image.Image, name: str, argument: str) -> Image.Image:
     """A PIL image with all its pixels, so that damage shows now and not later."""
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", Image.DecompressionBombWarning)
-            image = source if isinstance(source, Image.Image) else Image.open(source)
-            image.load()
+        image = source if isinstance(source, Image.Image) else _opened(source)
+        image.load()
     except UnidentifiedImageError as error:
         raise InputError(f"{argument}: {name} is no picture that Pillow reads; try PNG or JPEG.") from error
     except Image.DecompressionBombError as error:
@@ -129,6 +130,12 @@ def _decoded(source: io.BytesIO | Image.Image, name: str, argument: str) -> Imag
     except Exception as error:  # Pillow's decoders raise whatever the damage makes them stumble over
         raise InputError(f"{argument}: {name} is truncated or damaged ({error}); use a whole one.") from error
     return image
+
+
+def _opened(source: io.BytesIO) -> Image.Image:
+    with _FILTERS, warnings.catch_warnings():
+        warnings.simplefilter("ignore", Image.DecompressionBombWarning)
+        return Image.open(source)
 
 
 def _read_bytes(path: Path, given: str, argument: str) -> bytes:

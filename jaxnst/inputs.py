@@ -11,8 +11,9 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxnst import color, images, masks
-from jaxnst.compilation import jit
-from jaxnst.core import objective, solver, transforms, vgg
+from jaxnst.core import objective, solver, tiling, transforms, vgg
+from jaxnst.core.compilation import jit
+from jaxnst.memory import keeps_content
 from jaxnst.plan import Plan, style_size
 from jaxnst.translate import to_objective, to_precision, to_transforms
 
@@ -23,14 +24,17 @@ _targets = jit(objective.make_targets, static_argnums=0)
 _in_bfloat16 = jax.jit(vgg.in_bfloat16)
 
 
-def targets_at(plan: Plan, size: tuple[int, int]) -> objective.Targets:
+def targets_at(plan: Plan, size: tuple[int, int]) -> objective.Targets | tiling.TiledTargets:
     """What a picture of this height and width is compared with."""
-    styles = [images.resize(style, style_size(plan.config, style, size)) for style in plan.styles]
-    return _targets(
+    make: Callable[..., Any] = _targets
+    if plan.tile is not None:
+        keep = keeps_content(plan.config, *size)
+        make = partial(tiling.make_targets, tile=plan.tile, keep=keep)
+    return make(
         to_objective(plan.config),
         plan.params,
         None if plan.content is None else images.resize(plan.content, size),
-        styles,
+        [images.resize(style, style_size(plan.config, style, size)) for style in plan.styles],
         [masks.resize(mask, size) for mask in plan.content_masks],
         [masks.resize(mask, style_size(plan.config, mask, size)) for mask in plan.style_masks],
     )

@@ -17,12 +17,12 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jaxnst.compilation import jit
 from jaxnst.core import solver
+from jaxnst.core.compilation import jit
 from jaxnst.inputs import first_picture, inputs_at, params_of_steps, render_at, target_shapes
 from jaxnst.memory import NETWORK_BYTES, available_bytes, estimate_bytes
 from jaxnst.plan import Plan
-from jaxnst.translate import to_problem, to_transforms
+from jaxnst.translate import to_precision, to_problem, to_transforms
 
 if TYPE_CHECKING:
     from jaxtyping import Array, Bool, Float
@@ -85,7 +85,7 @@ def program(plan: Plan) -> Hashable:
         tuple(config.steps_at(scale) for scale in range(len(plan.sizes))),
         jax.tree.structure(render_at(plan, plan.sizes[0])) if of_picture else None,
         jax.tree.structure((plan.loss_weights, to_transforms(config))),
-        (plan.weights.name, plan.weights.sha256),
+        (plan.weights.name, plan.weights.sha256, to_precision(config)),
     )
 
 

@@ -2,65 +2,163 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+import math
+import numbers
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Literal, TypeAlias
 
 import jax
 
-from jaxnst.core import vgg
-from jaxnst.errors import InputError
+from jaxnst.core import tiles, tiling, vgg
+from jaxnst.errors import InputError, TooLargeError
 from jaxnst.translate import to_objective
 
 if TYPE_CHECKING:
     from jaxnst.config import Config
 
-BYTES_PER_PIXEL = 2776
-"""XLA's own figure for one evaluation in float32 up to conv5_1, from `compile().memory_analysis()`."""
+Tile: TypeAlias = int | Literal["auto"] | None
+"""Side of the tiles in pixels, or who decides it."""
+
+SCRATCH_BYTES_PER_PIXEL = {"cpu": 1200}
+"""By backend, XLA's own figure for one step in float32 up to conv5_1, from `compile().memory_analysis()`."""
+
+OTHER_BYTES_PER_PIXEL = 2776
+"""The same of a plain evaluation, where it has not been looked at."""
 
 NETWORK_BYTES = 900_000_000
-"""The weights, and Winograd's filters on a CPU."""
+"""Programs and libraries, the weights, and Winograd's filters on a CPU."""
+
+MOST_TILE = 2048
+"""A larger tile saves nothing: the halo around this one is a sixth of the work."""
+
+LEAST_TILE = 64
 
 
-def estimate_bytes(config: Config, height: int, width: int) -> int:
+SHARE = 0.8
+"""Of the free memory that `auto` plans with: estimates may be low, and others use the machine."""
+
+
+def estimate_bytes(config: Config, height: int, width: int, tile: int | None = None) -> int:
     """Estimate the peak memory of a run: features, the optimiser's history and the network.
 
     Args:
-      config: the settings; only the optimiser counts.
+      config: the settings; the optimiser and the layers count.
       height: of the largest picture, in pixels.
       width: of the largest picture, in pixels.
+      tile: side of the tiles, in pixels; None: there are none.
 
     Returns:
-      Bytes.
+      Bytes, of the device.
     """
     pictures = 2 * config.memory + 4 if config.optimizer == "lbfgs" else 5
-    return height * width * (BYTES_PER_PIXEL + pictures * 12) + NETWORK_BYTES
+    window, kept = height * width, content_bytes(config, height, width)
+    if tile is not None:
+        window = math.prod(tiles.places(to_objective(config).layers, (height, width), tile)[0])
+        pictures += 3
+        kept = kept if jax.default_backend() == "cpu" and keeps_content(config, height, width) else 0
+    scratch = SCRATCH_BYTES_PER_PIXEL.get(jax.default_backend(), OTHER_BYTES_PER_PIXEL)
+    return window * scratch + height * width * pictures * 12 + kept + NETWORK_BYTES
+
+
+def content_bytes(config: Config, height: int, width: int) -> int:
+    """Size of the feature maps that the picture is compared with at each position."""
+    layers = dict.fromkeys(config.content_layers)
+    return sum(4 * vgg.channels(layer) * height * width // vgg.stride(layer) ** 2 for layer in layers)
+
+
+def keeps_content(config: Config, height: int, width: int) -> bool:
+    """Whether a run in tiles keeps these maps in the host's memory, and does not compute them each time."""
+    return content_bytes(config, height, width) <= host_bytes() // 4
+
+
+def host_bytes() -> int:
+    """Memory that the host has left, in bytes."""
+    import psutil
+
+    return psutil.virtual_memory().available
 
 
 def available_bytes() -> int | None:
     """Memory that JAX's default device has left, in bytes; None where it cannot be told."""
     device = jax.devices()[0]
     if device.platform == "cpu":
-        import psutil
-
-        return psutil.virtual_memory().available
+        return host_bytes()
     stats = device.memory_stats() or {}
     if "bytes_limit" not in stats:
         return None
     return stats["bytes_limit"] - stats.get("bytes_in_use", 0)
 
 
-def check_fits(config: Config, height: int, width: int) -> None:
-    """Refuse a run that cannot fit.
+def choose_tile(
+    config: Config, sizes: Sequence[tuple[int, int]], tile: Tile, available: int | None = None
+) -> int | None:
+    """Decide in which pieces pictures are worked through, and refuse what cannot fit.
+
+    Args:
+      config: checked settings.
+      sizes: height and width of the picture at its largest, and of the style pictures.
+      tile: largest side of a tile; auto: the largest that fits, and none if memory is enough; None: none.
+      available: memory that may be used, in bytes; None: what is free now.
+
+    Returns:
+      The side of the tiles in pixels, or None.
 
     Raises:
-      InputError: with the estimate, what there is, and the size that would fit.
+      InputError: a side that cannot be, or settings with which there can be no tiles.
+      TooLargeError: with the estimate, what there is, and what would fit.
     """
-    needed, available = estimate_bytes(config, height, width), available_bytes()
-    if available is None or needed <= available:
-        return
+    if tile not in (None, "auto"):
+        if not isinstance(tile, numbers.Integral) or isinstance(tile, bool) or tile < LEAST_TILE:
+            raise InputError(
+                f"tile: {tile!r} will not do; give at least {LEAST_TILE} pixels, 'auto' or None."
+            )
+        if refusal := _why_no_tiles(config):
+            raise InputError(f"tile: {refusal}.")
+        tile = int(tile)
+    available = available_bytes() if available is None else available
+    # The optimiser's history is the picture's alone, but styles are seldom larger.
+    size = max(sizes, key=math.prod)
+
+    def fits(side: int | None, share: float = 1.0) -> bool:
+        return available is None or estimate_bytes(config, *size, side) <= share * available
+
+    given = tile if isinstance(tile, int) else None
+    if fits(given):
+        return given
+    sides = [] if _why_no_tiles(config) else range(MOST_TILE, LEAST_TILE - 1, -64)
+    largest = next((side for side in sides if fits(side, SHARE)), None)
+    if tile == "auto" and largest is not None:
+        return largest
+    raise TooLargeError(_does_not_fit(config, size, given, largest, available or 0))
+
+
+def _why_no_tiles(config: Config) -> str | None:
+    """Why these settings do not go with tiles."""
+    try:
+        tiling.check(to_objective(config))
+    except ValueError as error:
+        return str(error)
+    if config.optimizer == "lbfgs" and config.line_search != "none":
+        return (
+            f"line_search {config.line_search!r} needs the whole picture at once; only 'none' goes with tiles"
+        )
+    return None
+
+
+def _does_not_fit(
+    config: Config, size: tuple[int, int], tile: int | None, fitting: int | None, available: int
+) -> str:
+    needed = estimate_bytes(config, *size, tile)
     side = int(config.size * (max(available - NETWORK_BYTES, 0) / (needed - NETWORK_BYTES)) ** 0.5)
     advice = f"a size of {side // 16 * 16} would fit" if side >= 16 else "no size would fit"
-    raise InputError(
-        f"size: {width}x{height} pixels need about {needed / 1e9:.1f} GB and {available / 1e9:.1f} GB are "
+    if fitting is not None:
+        advice = f"tile={fitting} would fit, and so would {advice.replace(' would fit', '')}"
+    elif refusal := _why_no_tiles(config):
+        advice += f"; tiles cannot help ({refusal})"
+    elif config.optimizer == "lbfgs" and config.memory > 5:
+        advice += "; memory=5, for L-BFGS, needs less"
+    return (
+        f"size: {size[1]}x{size[0]} pixels need about {needed / 1e9:.1f} GB and {available / 1e9:.1f} GB are "
         f"free; {advice}."
     )
 

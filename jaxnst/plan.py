@@ -5,7 +5,7 @@ What cannot work is refused here, before anything large is compiled.
 
 from __future__ import annotations
 
-import math
+import threading
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,7 +19,7 @@ from jaxnst import color, images, masks
 from jaxnst.config import Config
 from jaxnst.core import guides, objective, terms, vgg
 from jaxnst.errors import InputError, choose
-from jaxnst.memory import check_fits, check_large_enough
+from jaxnst.memory import Tile, check_large_enough, choose_tile
 from jaxnst.translate import to_loss_weights, to_objective, to_precision
 from jaxnst.weights import Weights, load_weights
 
@@ -59,6 +59,7 @@ class Plan:
       content_masks, style_masks: one for each style, or none, float32 [H, W] in [0, 1].
       start: the first picture, where it is a file.
       sizes: height and width of the picture at each scale, coarse to fine.
+      tile: side of the pieces in which pictures are worked through, in pixels; None: as a whole.
       weights: the network's, as read.
       params: the same on the device, as deep as they are needed, in the form with which it is fastest.
       loss_weights: for the core.
@@ -71,12 +72,20 @@ class Plan:
     style_masks: list[np.ndarray]
     start: np.ndarray | None
     sizes: list[tuple[int, int]]
+    tile: int | None
     weights: Weights
     params: Mapping[str, Any]
     loss_weights: objective.LossWeights
 
 
-def prepare(pictures: Pictures, config: Config, size: tuple[int, int] | None = None) -> Plan:
+def prepare(
+    pictures: Pictures,
+    config: Config,
+    size: tuple[int, int] | None = None,
+    tile: Tile = None,
+    networks: Networks | None = None,
+    available: int | None = None,
+) -> Plan:
     """Read the pictures and the weights, and refuse what cannot work before anything large is compiled.
 
     Args:
@@ -84,6 +93,9 @@ def prepare(pictures: Pictures, config: Config, size: tuple[int, int] | None = N
       config: checked settings.
       size: height and width of the picture in question, where it exists already; otherwise it gets the shape
         of the content (or of the first style picture), at the sizes in `config`.
+      tile: side of the pieces in which pictures are worked through, in pixels; auto: as memory wants it.
+      networks: those that are there already; the plan's is added.
+      available: memory that may be used, in bytes; None: what is free now.
 
     Raises:
       InputError: a picture, the weights or a size that cannot be used.
@@ -104,8 +116,8 @@ def prepare(pictures: Pictures, config: Config, size: tuple[int, int] | None = N
     for array in styles:
         check_large_enough(config, *style_size(config, array, sizes[0]), argument="style")
     largest = [sizes[-1], *(style_size(config, array, sizes[-1]) for array in styles)]
-    check_fits(config, *max(largest, key=math.prod))
-    weights = load_weights(config.weights)
+    tile = choose_tile(config, largest, tile, available)
+    weights, params = (networks or Networks()).of(config)
     plan = Plan(
         config=config,
         content=content,
@@ -114,8 +126,9 @@ def prepare(pictures: Pictures, config: Config, size: tuple[int, int] | None = N
         style_masks=style_masks,
         start=start,
         sizes=sizes,
+        tile=tile,
         weights=weights,
-        params=_on_device(weights, config),
+        params=params,
         loss_weights=loss_weights,
     )
     for one in sizes:
@@ -124,12 +137,31 @@ def prepare(pictures: Pictures, config: Config, size: tuple[int, int] | None = N
     return plan
 
 
-def _on_device(weights: Weights, config: Config) -> Mapping[str, Any]:
-    """In a CPU's own form, if it is one; but bfloat16 is too coarse for Winograd's filters."""
-    params = vgg.up_to_deepest(weights.params, to_objective(config).layers)
-    if jax.default_backend() == "cpu" and to_precision(config) != "bf16":
-        return _for_cpu(params)
-    return jax.device_put(params)
+class Networks:
+    """The networks of several plans, each read and put on the device once; threads may share it."""
+
+    def __init__(self) -> None:
+        """None yet."""
+        self._lock = threading.Lock()
+        self._known: dict[tuple[str, int, bool], tuple[Weights, Mapping[str, Any]]] = {}
+
+    def of(self, config: Config) -> tuple[Weights, Mapping[str, Any]]:
+        """The weights that settings name, and as many of them as they need, on the device.
+
+        In a CPU's own form, if it is one; but bfloat16 is too coarse for Winograd's filters.
+
+        Raises:
+          InputError: they cannot be used.
+        """
+        layers = to_objective(config).layers
+        for_cpu = jax.default_backend() == "cpu" and to_precision(config) != "bf16"
+        which = (config.weights, max(map(vgg.LAYERS.index, layers), default=-1), for_cpu)
+        with self._lock:
+            if which not in self._known:
+                weights = load_weights(config.weights)
+                params = vgg.up_to_deepest(weights.params, layers)
+                self._known[which] = weights, _for_cpu(params) if for_cpu else jax.device_put(params)
+            return self._known[which]
 
 
 _NEEDS: tuple[tuple[str, str, Callable[[Config], bool]], ...] = (

@@ -18,8 +18,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jaxnst.compilation import jit
-from jaxnst.core import solver
+from jaxnst.core import solver, tiling
+from jaxnst.core.compilation import jit
 from jaxnst.inputs import first_picture, inputs_at, params_of_steps
 from jaxnst.plan import Plan
 from jaxnst.translate import to_problem
@@ -142,8 +142,9 @@ def _dispatched(plan: Plan) -> Iterator[_Step]:
             variable, memory = _carry(problem, variable, memory, size)
         picture = functools.partial(_picture, problem, inputs)
         began = time.perf_counter()
+        step_of = _step if plan.tile is None else functools.partial(_step_in_tiles, plan.tile)
         for step in range(done + 1, done + config.steps_at(scale) + 1):
-            moved, memory, losses, finite = _step(problem, inputs, variable, memory)
+            moved, memory, losses, finite = step_of(problem, inputs, variable, memory)
             if step == done + 1:
                 jax.block_until_ready(moved)
                 log.info(
@@ -164,3 +165,14 @@ def _step(
     """`solver.step`, and whether the variable is finite after it."""
     moved, memory, losses = solver.step(problem, inputs, variable, memory)
     return moved, memory, losses, jnp.isfinite(moved).all()
+
+
+def _step_in_tiles(
+    tile: int, problem: solver.Problem, inputs: solver.Inputs, variable: Array, memory: solver.Memory
+) -> tuple[Array, solver.Memory, Losses, Array]:
+    """The same, a large picture worked through in pieces."""
+    moved, memory, losses = tiling.step(problem, inputs, variable, memory, tile)
+    return moved, memory, losses, _is_finite(moved)
+
+
+_is_finite = jax.jit(lambda image: jnp.isfinite(image).all())

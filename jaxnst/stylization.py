@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import logging
 import os
 import signal
@@ -19,10 +20,11 @@ import numpy as np
 from jaxnst import images, saving
 from jaxnst.config import Config
 from jaxnst.errors import InputError, choose
-from jaxnst.memory import estimate_bytes
-from jaxnst.plan import Pictures, prepare
+from jaxnst.memory import Tile, estimate_bytes
+from jaxnst.plan import Pictures, Plan, prepare
 from jaxnst.presets import PRESETS
 from jaxnst.run import DivergedError, Progress, optimise
+from jaxnst.translate import to_objective
 
 if TYPE_CHECKING:
     import PIL.Image
@@ -31,6 +33,8 @@ if TYPE_CHECKING:
     from jaxnst.images import Picture
 
 log = logging.getLogger("jaxnst")
+
+NO_FIRST_LOSS = "the loss of the first picture is not a finite number; use smaller weights."
 
 
 @dataclass(frozen=True)
@@ -115,6 +119,7 @@ def stylize(
     progress: bool = True,
     callback: Callable[[Progress], Any] | None = None,
     snapshots: int = 0,
+    tile: Tile = "auto",
     **settings: Any,
 ) -> Result:
     """Make a picture with the content of one picture and the style of another.
@@ -131,6 +136,8 @@ def stylize(
       progress: show a progress bar on standard error.
       callback: called with a `Progress` after each step; returning False stops, and what exists is returned.
       snapshots: keep the picture after every so many steps in the result; 0 keeps none.
+      tile: a picture too large for the memory is worked through in pieces of this side in pixels, to the same
+        result. auto: if it must be, in pieces as large as memory allows. None: never.
       **settings: fields of `Config` by name, over the preset or config.
 
     Returns:
@@ -148,41 +155,63 @@ def stylize(
     if callback is not None and not callable(callback):
         raise InputError(f"callback: {callback!r} is not a function.")
     given, config = gather(content, style, content_masks, style_masks, config)
-    plan = prepare(given, config)
-    config = plan.config
+    plan = prepare(given, config, tile=tile)
     log.info("device: %s", jax.devices()[0])
     log.info("sizes: %s", ", ".join(f"{width}x{height}" for height, width in plan.sizes))
-    log.info("memory: about %.2f GB", estimate_bytes(config, *plan.sizes[-1]) / 1e9)
+    log.info("memory: about %.2f GB", estimate_bytes(plan.config, *plan.sizes[-1], plan.tile) / 1e9)
+    log.info("tile: %s", plan.tile)
+    with stop_on_interrupt() as interrupted, _progress_bar(progress, plan.config.steps) as show:
 
+        def after(state: Progress) -> str | None:
+            show(state)
+            if callback is not None and callback(state) is False:
+                return "stopped"
+            return "interrupted" if interrupted.is_set() else None
+
+        result = run_plan(plan, after, snapshots)
+    return dataclasses.replace(result, seconds=time.perf_counter() - began)
+
+
+def run_plan(
+    plan: Plan,
+    after: Callable[[Progress], str | None],
+    snapshots: int = 0,
+) -> Result:
+    """Make the picture of a plan.
+
+    Args:
+      plan: from `prepare`.
+      after: called after each step; a reason to stop, as for `Result.ended`, and what exists is returned.
+      snapshots: as for `stylize`.
+
+    Raises:
+      InputError: not even the first picture has a loss.
+    """
+    began = time.perf_counter()
     image, ended = None, "finished"
-    history: dict[str, list[float]] = {}
+    history: dict[str, list[float]] = {name: [] for name in to_objective(plan.config).names}
     kept: dict[int, np.ndarray] = {}
-    with stop_on_interrupt() as interrupted, _progress_bar(progress, config.steps) as show:
-        try:
-            for state in optimise(plan):
-                image = state.render
-                for name, loss in state.losses.items():
-                    history.setdefault(name, []).append(loss)
-                show(state)
-                if snapshots and state.step % snapshots == 0:
-                    kept[state.step] = state.image
-                if callback is not None and callback(state) is False:
-                    ended = "stopped"
-                    break
-                if interrupted.is_set():
-                    ended = "interrupted"
-                    break
-        except DivergedError as error:
-            image, ended = error.image, "diverged"
-            warnings.warn(str(error), stacklevel=2)
+    try:
+        for state in optimise(plan):
+            image = state.render
+            for name, loss in state.losses.items():
+                history[name].append(loss)
+            if snapshots and state.step % snapshots == 0:
+                kept[state.step] = state.image
+            if reason := after(state):
+                ended = reason
+                break
+    except DivergedError as error:
+        image, ended = error.image, "diverged"
+        warnings.warn(str(error), stacklevel=3)
     if image is None:
-        raise InputError("the loss of the first picture is not a finite number; use smaller weights.")
+        raise InputError(NO_FIRST_LOSS)
     # A run that ended at a coarse scale still has a picture of the size that was asked for.
     array = images.resize(np.clip(np.asarray(image()), 0, 1), plan.sizes[-1])
     return Result(
         array=array,
         history={name: np.array(losses, np.float32) for name, losses in history.items()},
-        config=config,
+        config=plan.config,
         seconds=time.perf_counter() - began,
         ended=ended,
         weights_sha256=plan.weights.sha256,
@@ -225,6 +254,10 @@ def _progress_bar(wanted: bool, steps: int) -> Iterator[Callable[[Progress], Non
             bar.update()
 
         yield show
+
+
+class Interrupted(Exception):  # noqa: N818
+    """Ctrl-C, between two steps of many runs."""
 
 
 @contextlib.contextmanager

@@ -6,7 +6,7 @@ The forms of the Gram loss are the factors with which `jaxnst.core.statistics` w
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import jax.numpy as jnp
 
@@ -18,54 +18,74 @@ class Norm(NamedTuple):
     """How many differences become one number.
 
     Attributes:
-      distance: from the differences and the form's factor to a scalar.
+      sums: from the differences to sums over them; those of parts add up.
+      of_sums: from the sums over all differences and the form's factor to a scalar.
       degree: `distance(a * x, f) == a ** degree * distance(x, f)` for `a > 0`, so that scale factors can be
         taken out of it.
     """
 
-    distance: Callable[[Array, Array | float], Array]
+    sums: Callable[[Array], Any]
+    of_sums: Callable[[Any, Array | float], Array]
     degree: int
 
-
-def squared(differences: Array, factor: Array | float) -> Float[Array, ""]:
-    """`factor * sum d^2`."""
-    return factor * jnp.sum(jnp.square(differences))
-
-
-def absolute(differences: Array, factor: Array | float) -> Float[Array, ""]:
-    """`factor * sum |d|`."""
-    return factor * jnp.sum(jnp.abs(differences))
+    def distance(self, differences: Array, factor: Array | float) -> Float[Array, ""]:
+        """From the differences and the form's factor to a scalar."""
+        return self.of_sums(self.sums(differences), factor)
 
 
-def scaled(differences: Array, factor: Array | float) -> Float[Array, ""]:
-    """`sum d^2 / sum |d|`, whose gradient has an L1 norm near 1; a factor would undo that."""
+def _squares(differences: Array) -> Float[Array, ""]:
+    return jnp.sum(jnp.square(differences))
+
+
+def _absolutes(differences: Array) -> Float[Array, ""]:
+    return jnp.sum(jnp.abs(differences))
+
+
+def _both(differences: Array) -> tuple[Array, Array]:
+    return _squares(differences), _absolutes(differences)
+
+
+def _times(summed: Array, factor: Array | float) -> Float[Array, ""]:
+    return factor * summed
+
+
+def _scaled(both: tuple[Array, Array], factor: Array | float) -> Float[Array, ""]:
+    """The gradient has an L1 norm near 1; a factor would undo that."""
     del factor
-    return jnp.sum(jnp.square(differences)) / (jnp.sum(jnp.abs(differences)) + 1e-8)
+    squares, absolutes = both
+    return squares / (absolutes + 1e-8)
 
 
-NORMS: Mapping[str, Norm] = {"l2": Norm(squared, 2), "l1": Norm(absolute, 1), "scaled": Norm(scaled, 1)}
+NORMS: Mapping[str, Norm] = {
+    "l2": Norm(_squares, _times, 2),
+    "l1": Norm(_absolutes, _times, 1),
+    "scaled": Norm(_both, _scaled, 1),
+}
 """`l2` squares (all but one of the reports), `l1` takes absolute values (Joshi and Hu), `scaled` gives every
 layer a gradient of the same size (Crowson's style-transfer-pytorch, `ScaledMSELoss`)."""
 
 
-def content_sum(size: int) -> float:
+def content_sum(size: Array | float) -> float:
     """Factor of `1/2 sum (F - P)^2` (Gatys 2016, eq. 1)."""
     del size
     return 0.5
 
 
-def content_mean(size: int) -> float:
+def content_mean(size: Array | float) -> Array | float:
     """Factor of `mean (F - P)^2` (most PyTorch code)."""
     return 1 / size
 
 
-CONTENT_FORMS: Mapping[str, Callable[[int], float]] = {"sum": content_sum, "mean": content_mean}
+ContentForm = Callable[["Array | float"], "Array | float"]
+"""From the number of differences to the factor of their sum."""
+
+CONTENT_FORMS: Mapping[str, ContentForm] = {"sum": content_sum, "mean": content_mean}
 
 
 def content_loss(
     features: Float[Array, "h w c"],
     target: Float[Array, "h w c"],
-    form: Callable[[int], float] = content_sum,
+    form: ContentForm = content_sum,
     norm: Norm = NORMS["l2"],
 ) -> Float[Array, ""]:
     """Distance of two feature maps of one layer.
@@ -73,7 +93,7 @@ def content_loss(
     Args:
       features: `F` in the papers, of the picture being made.
       target: `P`, of the content picture, of the same shape.
-      form: a value of `CONTENT_FORMS`: from the number of elements to the factor of the sum.
+      form: a value of `CONTENT_FORMS`.
       norm: a value of `NORMS`.
 
     Returns:

@@ -7,7 +7,7 @@ partition it, add up to the picture's own.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -94,6 +94,7 @@ class Gram:
 
     form: losses.GramForm = losses.gram_gatys
     norm: losses.Norm = losses.NORMS["l2"]
+    additive: ClassVar[bool] = True
 
     def __call__(self, features: Float[Array, "h w c"], guide: Float[Array, "h w"]) -> Moments:
         """Sums; the Gram matrix is `second`."""
@@ -118,6 +119,7 @@ class Covariance:
 
     form: losses.GramForm = losses.gram_gatys
     norm: losses.Norm = losses.NORMS["l2"]
+    additive: ClassVar[bool] = True
 
     def __call__(self, features: Float[Array, "h w c"], guide: Float[Array, "h w"]) -> Moments:
         """Sums, uncentred."""
@@ -145,6 +147,8 @@ class MeanStd:
 
     Source: Li et al. 2017, Demystifying neural style transfer (batch normalisation statistics).
     """
+
+    additive: ClassVar[bool] = True
 
     def __call__(self, features: Float[Array, "h w c"], guide: Float[Array, "h w"]) -> Moments:
         """Sums; `second` has the squares alone."""
@@ -184,6 +188,7 @@ class Wasserstein:
     """
 
     blur: float = 1e-3
+    additive: ClassVar[bool] = True
 
     def __call__(self, features: Float[Array, "h w c"], guide: Float[Array, "h w"]) -> Moments:
         """Sums, uncentred."""

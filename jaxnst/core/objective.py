@@ -102,8 +102,14 @@ def view(
     """A picture with the features that the terms look at; `window` as for `evaluate`."""
     seen = window(objective.colors(image))
     found = vgg.features(params, seen, objective.layers, objective.pooling, objective.padding, precision)
-    moved = [{layer: window(guide[..., None])[..., 0] for layer, guide in of.items()} for of in regions]
-    return terms.View(image, found, moved)
+    return terms.View(image, found, seen_regions(regions, window))
+
+
+def seen_regions(
+    regions: Sequence[Mapping[str, Float[Array, "h_l w_l"]]], window: Callable[[Array], Array]
+) -> list[dict[str, Float[Array, "h_l w_l"]]]:
+    """Regions through the window through which the picture is seen; `window` as for `evaluate`."""
+    return [{layer: window(guide[..., None])[..., 0] for layer, guide in of.items()} for of in regions]
 
 
 def make_targets(
@@ -163,8 +169,14 @@ def evaluate(
       Scalars by name; differentiate `total` with respect to `image`.
     """
     picture = view(objective, params, image, targets.guides, window, objective.precision)
+    sums = {term.name: term.sums(picture, targets.terms[term.name]) for term in objective.terms}
+    return add_up(objective, targets, weights, sums)
+
+
+def add_up(objective: Objective, targets: Targets, weights: LossWeights, sums: Mapping[str, Any]) -> Losses:
+    """The objective of a picture of which each term's sums are known, by its name; as `evaluate`."""
     found = {
-        term.name: term.loss(picture, targets.terms[term.name], weights[term.name].within)
+        term.name: term.loss(sums[term.name], targets.terms[term.name], weights[term.name].within)
         for term in objective.terms
     }
     total = sum((weights[name].factor * loss for name, loss in found.items()), start=jnp.zeros(()))

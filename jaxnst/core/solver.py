@@ -20,7 +20,7 @@ import jax.numpy as jnp
 import optax
 
 from jaxnst.core import parametrisation
-from jaxnst.core.objective import Losses, LossWeights, Objective, Targets, evaluate
+from jaxnst.core.objective import Losses, LossWeights, Objective, evaluate
 from jaxnst.core.optimizers import LBFGS
 
 if TYPE_CHECKING:
@@ -53,7 +53,7 @@ class Inputs(NamedTuple):
 
     Attributes:
       params: the network's weights.
-      targets: of the content and style pictures.
+      targets: of the content and style pictures: `Targets`, or what `tiling.make_targets` returned.
       weights: of the parts of the objective.
       learning_rate: scalar.
       render: functions `image -> image` that belong to the picture, for example where the photo stays.
@@ -64,7 +64,7 @@ class Inputs(NamedTuple):
     """
 
     params: Mapping[str, Any]
-    targets: Targets
+    targets: Any
     weights: LossWeights
     learning_rate: Float[Array, ""]
     render: tuple[Callable[[Array], Array], ...] = ()
@@ -114,11 +114,7 @@ def step(
       The new variable, the new memory, and the losses before the step.
     """
     key, of_this_step = jax.random.split(memory.key)
-
-    def window(image: Array) -> Array:
-        for index, transform in enumerate(inputs.transforms):
-            image = transform(image, jax.random.fold_in(of_this_step, index))
-        return image
+    window = window_of(inputs, of_this_step)
 
     def losses_of(variable: Array) -> tuple[Array, Losses]:
         image = picture(problem, inputs, variable)
@@ -126,16 +122,56 @@ def step(
         return found["total"], found
 
     (value, losses), gradient = jax.value_and_grad(losses_of, has_aux=True)(variable)
-    updates, optimizer = problem.optimizer(inputs.learning_rate).update(
-        gradient,
-        memory.optimizer,
+    moved, memory = move(
+        problem,
+        inputs.learning_rate,
         variable,
-        value=value,
-        grad=gradient,
-        value_fn=lambda variable: losses_of(variable)[0],
+        Memory(memory.optimizer, key),
+        gradient,
+        value,
+        lambda variable: losses_of(variable)[0],
+    )
+    return moved, memory, losses
+
+
+def window_of(inputs: Inputs, key: PRNGKeyArray) -> Callable[[Array], Array]:
+    """Where the network looks at the step that has this key; for `objective.evaluate`."""
+
+    def window(image: Array) -> Array:
+        for index, transform in enumerate(inputs.transforms):
+            image = transform(image, jax.random.fold_in(key, index))
+        return image
+
+    return window
+
+
+def move(
+    problem: Problem,
+    learning_rate: Float[Array, ""],
+    variable: Float[Array, "h w 3"],
+    memory: Memory,
+    gradient: Float[Array, "h w 3"],
+    value: Float[Array, ""],
+    value_of: Callable[[Array], Array] | None = None,
+) -> tuple[Float[Array, "h w 3"], Memory]:
+    """Move the variable, when value and gradient there are known.
+
+    Args:
+      problem: static.
+      learning_rate: scalar.
+      variable, memory: before.
+      gradient: of the objective with respect to the variable.
+      value: of the objective.
+      value_of: the objective as a function of the variable, for a line search.
+
+    Returns:
+      The new variable and the new memory.
+    """
+    updates, optimizer = problem.optimizer(learning_rate).update(
+        gradient, memory.optimizer, variable, value=value, grad=gradient, value_fn=value_of
     )
     moved = jnp.asarray(optax.apply_updates(variable, updates))
-    return _projected(problem, moved), Memory(optimizer, key), losses
+    return _projected(problem, moved), Memory(optimizer, memory.key)
 
 
 def carry(

@@ -22,7 +22,11 @@ if TYPE_CHECKING:
 
 
 class Statistic(Protocol):
-    """What two pictures of one style have in common; hashable, static under `jit`."""
+    """What two pictures of one style have in common; hashable, static under `jit`.
+
+    Where what is kept of disjoint regions adds up to what is kept of both, it has an attribute `additive`
+    that is true, and pictures may be worked through in tiles; see `jaxnst.core.tiling`.
+    """
 
     def __call__(self, features: Float[Array, "h w c"], guide: Float[Array, "h w"]) -> Any:
         """What is kept of a picture's features within a region, as a pytree."""

@@ -6,8 +6,10 @@ pictures, and what a picture costs. The objective adds the terms up and knows no
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 import jax
@@ -31,22 +33,32 @@ class View(NamedTuple):
       features: `{layer: [H_l, W_l, C_l]}` of all layers that some term asked for, float32 or bfloat16.
       guides: of the picture being made, for each style `{layer: [H_l, W_l]}`, each position's share of that
         style's region; of a style picture, the one region that is its style. Empty: the whole picture.
+      counted: `{layer: [H_l, W_l]}`, 1 where a position counts and 0 where it does not, because this is a
+        part of a larger picture and another part has it. Empty: all do.
     """
 
     image: Float[Array, "h w 3"]
     features: Mapping[str, Float[Array, "h_l w_l c_l"]]
     guides: Sequence[Mapping[str, Float[Array, "h_l w_l"]]] = ()
+    counted: Mapping[str, Float[Array, "h_l w_l"]] = MappingProxyType({})
 
     def guide(self, layer: str, style: int = 0) -> Float[Array, "h_l w_l"]:
         """Each position's share of a style's region at one layer; ones if there are no regions."""
-        if self.guides:
-            return self.guides[style][layer]
+        shares = [self.guides[style][layer]] if self.guides else []
+        shares += [self.counted[layer]] if self.counted else []
+        if shares:
+            return math.prod(shares[1:], start=shares[0])
         features = self.features[layer]
         return jnp.ones(features.shape[:2], wide(features).dtype)
 
 
 class Term(Protocol):
-    """One summand of the objective; hashable, static under `jit`."""
+    """One summand of the objective; hashable, static under `jit`.
+
+    What a picture costs is found in two steps, of which the first looks at it and the second does not:
+    `loss(sums(picture, target), target, weights)`. So a large picture can be looked at in parts, where the
+    sums of parts add up; see `tiling.check`.
+    """
 
     @property
     def name(self) -> str:
@@ -62,8 +74,12 @@ class Term(Protocol):
         """What it keeps of the content picture (of the size of the picture being made) and the styles."""
         ...
 
-    def loss(self, picture: View, target: Any, weights: Any) -> Float[Array, ""]:
-        """What a picture costs, given `target`'s result and the weights within this term."""
+    def sums(self, picture: View, target: Any) -> Any:
+        """All that it needs to know of a picture, as a pytree."""
+        ...
+
+    def loss(self, sums: Any, target: Any, weights: Any) -> Float[Array, ""]:
+        """What a picture with these sums costs, given `target`'s result and the weights within this term."""
         ...
 
 
@@ -80,7 +96,7 @@ class Content:
     """
 
     layers: tuple[str, ...] = ("relu4_2",)
-    form: Callable[[int], float] = losses.content_sum
+    form: losses.ContentForm = losses.content_sum
     norm: losses.Norm = losses.NORMS["l2"]
     name: str = "content"
 
@@ -89,12 +105,26 @@ class Content:
         del styles
         return tuple(content.features[layer] for layer in self.layers) if content is not None else ()
 
-    def loss(self, picture: View, target: Any, weights: Float[Array, " layers"]) -> Float[Array, ""]:
+    def sums(self, picture: View, target: Any) -> Any:
+        """For each layer, how many differences there are, and the norm's sums over them."""
+        found = []
+        for layer, of_content in zip(self.layers, target, strict=True):
+            differences = wide(picture.features[layer]) - of_content
+            counted = picture.counted.get(layer)
+            if counted is None:
+                count = jnp.float32(differences.size)
+            else:
+                count = jnp.sum(counted) * differences.shape[-1]
+                differences = counted[..., None] * differences
+            found.append((count, self.norm.sums(differences)))
+        return tuple(found)
+
+    def loss(self, sums: Any, target: Any, weights: Float[Array, " layers"]) -> Float[Array, ""]:
         """Weighted sum over the layers."""
+        del target
         total = jnp.zeros(())
-        for layer, of_content, weight in zip(self.layers, target, weights, strict=True):
-            features = wide(picture.features[layer])
-            total += weight * losses.content_loss(features, of_content, self.form, self.norm)
+        for (count, of_layer), weight in zip(sums, weights, strict=True):
+            total += weight * self.norm.of_sums(of_layer, self.form(count))
         return total
 
 
@@ -144,31 +174,44 @@ class Style:
     def target(self, content: View | None, styles: Sequence[View]) -> StyleTarget:
         """Statistics of every style picture at every layer."""
         del content
-        kept = tuple(
-            tuple(
-                statistic(style.features[layer], style.guide(layer))
-                for layer, statistic in zip(self.layers, self.statistics, strict=True)
-            )
-            for style in styles
-        )
+        return self.target_of([self.sums_of_style(style) for style in styles])
+
+    def sums_of_style(self, style: View) -> Any:
+        """For each layer the statistic of a style picture, and that of a blank one in its place."""
         # Not zeros, which the compiler would know: it takes minutes to sort them in its own constant folding.
+        return tuple(
+            (statistic(features, style.guide(layer)), statistic(0 * features, style.guide(layer)))
+            for layer, statistic in zip(self.layers, self.statistics, strict=True)
+            for features in (style.features[layer],)
+        )
+
+    def target_of(self, styles: Sequence[Any]) -> StyleTarget:
+        """The target from `sums_of_style` of every style picture."""
         blank = [
-            statistic.distance(statistic(0 * style.features[layer], style.guide(layer)), of_layer)
-            for style, of_style in zip(styles, kept, strict=True)
-            for layer, statistic, of_layer in zip(self.layers, self.statistics, of_style, strict=True)
+            statistic.distance(of_blank, kept)
+            for of_style in styles
+            for statistic, (kept, of_blank) in zip(self.statistics, of_style, strict=True)
         ]
+        kept = tuple(tuple(kept for kept, _ in of_style) for of_style in styles)
         return StyleTarget(kept, jnp.array(blank).reshape(len(styles), len(self.layers)))
 
-    def loss(self, picture: View, target: StyleTarget, weights: StyleWeights) -> Float[Array, ""]:
+    def sums(self, picture: View, target: StyleTarget) -> Any:
+        """For each style and layer the statistic, within the style's region."""
+        return tuple(
+            tuple(
+                statistic(picture.features[layer], picture.guide(layer, index))
+                for layer, statistic in zip(self.layers, self.statistics, strict=True)
+            )
+            for index in range(len(target.statistics))
+        )
+
+    def loss(self, sums: Any, target: StyleTarget, weights: StyleWeights) -> Float[Array, ""]:
         """Weighted sum over styles and layers."""
         of_styles = []
-        for index, (of_style, of_layers) in enumerate(zip(target.statistics, weights.layers, strict=True)):
+        for found, kept, of_layers in zip(sums, target.statistics, weights.layers, strict=True):
             total = jnp.zeros(())
-            for layer, statistic, kept, weight in zip(
-                self.layers, self.statistics, of_style, of_layers, strict=True
-            ):
-                found = statistic(picture.features[layer], picture.guide(layer, index))
-                total += weight * statistic.distance(found, kept)
+            for statistic, *pair, weight in zip(self.statistics, found, kept, of_layers, strict=True):
+                total += weight * statistic.distance(*pair)
             of_styles.append(total)
         if not of_styles:
             return jnp.zeros(())
@@ -197,10 +240,15 @@ class Regulariser:
         del content, styles
         return ()
 
-    def loss(self, picture: View, target: Any, weights: Any) -> Float[Array, ""]:
+    def sums(self, picture: View, target: Any) -> Float[Array, ""]:
         """The function's value."""
-        del target, weights
+        del target
         return self.of(picture.image)
+
+    def loss(self, sums: Float[Array, ""], target: Any, weights: Any) -> Float[Array, ""]:
+        """The same."""
+        del target, weights
+        return sums
 
 
 @dataclass(frozen=True)
@@ -226,11 +274,15 @@ class Laplacian:
             raise ValueError("the Laplacian term needs a content picture")
         return self._edges(content.image)
 
-    def loss(self, picture: View, target: tuple[Array, ...], weights: Any) -> Float[Array, ""]:
+    def sums(self, picture: View, target: tuple[Array, ...]) -> Float[Array, ""]:
         """Sum of the squared differences of the edges."""
-        del weights
         pairs = zip(self._edges(picture.image), target, strict=True)
         return sum((jnp.sum(jnp.square(ours - theirs)) for ours, theirs in pairs), start=jnp.zeros(()))
+
+    def loss(self, sums: Float[Array, ""], target: Any, weights: Any) -> Float[Array, ""]:
+        """The same."""
+        del target, weights
+        return sums
 
     def _edges(self, image: Array) -> tuple[Array, ...]:
         fitting = [window for window in self.windows if min(image.shape[:2]) >= 3 * window]

@@ -13,7 +13,6 @@ import contextlib
 import csv
 import io
 import json
-import os
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,8 +20,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from jaxnst import images, metrics, saving
-from jaxnst.errors import InputError
+from jaxnst import folders, images, metrics, saving
 
 if TYPE_CHECKING:
     from jaxtyping import Float
@@ -60,28 +58,8 @@ def opened(folder: Path) -> Iterator[None]:
     Raises:
       InputError: it cannot be made, or another process is at work there.
     """
-    given = os.fspath(folder)
-    if folder.exists() and not folder.is_dir():
-        raise InputError(f"out: {given!r} is a file; give a folder.")
-    if not folder.exists():
-        saving.check_file(folder, "out")
-    try:
-        (folder / "runs").mkdir(parents=True, exist_ok=True)
-        lock = (folder / ".lock").open("w")
-    except OSError as error:
-        raise InputError(f"out: {given!r} cannot be used ({error.strerror}); choose another.") from error
-    with lock:
-        try:
-            import fcntl
-
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except ImportError:  # Windows: two at once only do some work twice
-            pass
-        except OSError as error:
-            raise InputError(f"out: another process works in {given!r}; wait, or choose another.") from error
-        ours = f".{'[0-9a-f]' * 32}.tmp"
-        for left_by_a_kill in (*folder.glob(ours), *folder.glob(f"runs/*/{ours}")):
-            left_by_a_kill.unlink(missing_ok=True)
+    with folders.at_work(folder):
+        (folder / "runs").mkdir(exist_ok=True)
         yield
 
 

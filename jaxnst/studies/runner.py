@@ -25,7 +25,7 @@ from jaxnst.errors import InputError
 from jaxnst.plan import Plan, prepare
 from jaxnst.studies import results
 from jaxnst.studies.runs import Run, pooled
-from jaxnst.stylization import gather, stop_on_interrupt
+from jaxnst.stylization import Interrupted, gather, stop_on_interrupt
 
 if TYPE_CHECKING:
     import threading
@@ -39,10 +39,6 @@ log = logging.getLogger("jaxnst")
 SECONDS_BETWEEN_CHECKPOINTS = 60
 SHARE_FOR_CHECKPOINTS = 0.05
 """Of the time, at most: the optimisers' memory of many lanes is large."""
-
-
-class Interrupted(Exception):  # noqa: N818
-    """Ctrl-C; everything is saved."""
 
 
 class Asked(NamedTuple):

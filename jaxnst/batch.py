@@ -1,0 +1,316 @@
+"""Many pairs of pictures: read ahead, computed together where one program will do, results as they finish.
+
+Pairs whose pictures come out at one size, under settings that differ in numbers only, are lanes of one
+program (see `jaxnst.lanes`). How many at once is for the memory to say. Knows nothing of files written.
+"""
+
+from __future__ import annotations
+
+import collections
+import contextlib
+import itertools
+import logging
+import time
+from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
+from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+
+from jaxnst import images, lanes
+from jaxnst.config import Config
+from jaxnst.errors import InputError
+from jaxnst.memory import available_bytes, host_bytes
+from jaxnst.plan import Networks, Pictures, Plan, prepare
+from jaxnst.stylization import (
+    NO_FIRST_LOSS,
+    Interrupted,
+    Result,
+    gather,
+    resolve_config,
+    run_plan,
+    stop_on_interrupt,
+)
+
+if TYPE_CHECKING:
+    from jaxtyping import Bool
+
+    from jaxnst.images import Picture
+    from jaxnst.memory import Tile
+
+log = logging.getLogger("jaxnst")
+
+READERS = 4
+"""Threads that read and decode."""
+
+AHEAD = 4 * lanes.MOST_LANES
+"""Pairs that are read before their turn at most: enough to find lanes among pictures of a few sizes."""
+
+SHARE_AHEAD = 0.1
+"""Of the host's free memory that these may take."""
+
+
+class Pair(NamedTuple):
+    """What one result is made from."""
+
+    pictures: Pictures
+    config: Config
+
+
+def stylize_batch(
+    contents: Picture | Sequence[Picture],
+    styles: Any,
+    *,
+    crossed: bool = False,
+    preset: str | None = None,
+    config: Config | Sequence[Config] | None = None,
+    progress: bool = True,
+    tile: Tile = "auto",
+    **settings: Any,
+) -> list[Result | Exception]:
+    """Stylise many pairs of pictures; each result is that of `stylize`, but much of the work is shared.
+
+    Args:
+      contents: as many pictures as pairs (see `stylize` for what a picture is), or one for all.
+      styles: as many, each a picture or a list of several, or one for all.
+      crossed: pair every content with every style, the styles of the first content first.
+      preset: name of a published system, see `jaxnst.PRESETS`.
+      config: a whole `Config` instead, or one for each pair.
+      progress: show a progress bar on standard error.
+      tile: as for `stylize`; a picture that is cut into tiles is computed alone.
+      **settings: fields of `Config` by name, over the preset or config.
+
+    Returns:
+      A `Result` for each pair, in order. A pair that diverges ends with its last good picture, as with
+      `stylize`. Where there is no picture, because memory ran out or the first one has no finite loss, the
+      exception stands in its place. The others go on.
+
+    Raises:
+      InputError: anything given that cannot work, with the pair's number, before any compilation.
+      KeyboardInterrupt: by Ctrl-C.
+    """
+    pairs = _pairs(images.as_list(contents), images.as_list(styles), crossed)
+    configs: list[Any] = list(config) if isinstance(config, list | tuple) else [config] * len(pairs)
+    if len(configs) != len(pairs):
+        raise InputError(f"config: {len(configs)} for {len(pairs)} pairs; give one for each, or one for all.")
+    jobs, networks = [], Networks()
+    for number, ((content, style), one) in enumerate(zip(pairs, configs, strict=True), start=1):
+        try:
+            chosen = resolve_config(preset, one, settings)
+            jobs.append(Pair(*gather(content, style, None, None, chosen)))
+            prepare(*jobs[-1], tile=tile, networks=networks)
+        except InputError as error:
+            raise InputError(f"pair {number}: {error}") from error
+    found: dict[int, Result | Exception] = {}
+    with stop_on_interrupt() as interrupted, pairs_bar(progress, len(jobs)) as show:
+        try:
+            for number, result in work_through(jobs, tile, interrupted.is_set, networks):
+                found[number] = result
+                show()
+        except Interrupted as error:
+            raise KeyboardInterrupt from error
+    return [found[number] for number in range(len(jobs))]
+
+
+def _pairs(contents: list[Picture], styles: list[Any], crossed: bool) -> list[tuple[Picture, Any]]:
+    for name, given in (("contents", contents), ("styles", styles)):
+        if not given:
+            raise InputError(f"{name}: there is none; give at least one picture.")
+    if crossed:
+        return [(content, style) for content in contents for style in styles]
+    count = max(len(contents), len(styles))
+    if {len(contents), len(styles)} - {1, count}:
+        raise InputError(
+            f"contents, styles: {len(contents)} and {len(styles)} pictures make no pairs; give equal "
+            "numbers, or one for all, or crossed=True."
+        )
+    repeated = [given * count if len(given) == 1 else given for given in (contents, styles)]
+    return list(zip(*repeated, strict=True))
+
+
+class _Read(NamedTuple):
+    """A pair whose turn may come.
+
+    Attributes:
+      number: of the pair.
+      plan: what to compute.
+      bucket: the same for pairs that may be computed together.
+    """
+
+    number: int
+    plan: Plan
+    bucket: Hashable
+
+    @property
+    def bytes(self) -> int:
+        """What the pictures take meanwhile."""
+        arrays = (self.plan.content, self.plan.start, *self.plan.styles)
+        masks = (*self.plan.content_masks, *self.plan.style_masks)
+        return sum(array.nbytes for array in (*arrays, *masks) if array is not None)
+
+
+def work_through(
+    pairs: Iterable[Pair],
+    tile: Tile,
+    stop: Callable[[], bool] = lambda: False,
+    networks: Networks | None = None,
+) -> Iterator[tuple[int, Result | Exception]]:
+    """Make the result of every pair.
+
+    Args:
+      pairs: with checked settings; taken from as they are needed.
+      tile: as for `stylize`.
+      stop: asked between steps.
+      networks: those that are there already.
+
+    Returns:
+      An iterator over numbers of pairs, from 0, each with its result, or with why there is none: an
+      `InputError`, or what went wrong on the way, out of memory for example. In no particular order.
+
+    Raises:
+      Interrupted: `stop` said so. What is on its way is lost.
+    """
+    networks, numbered = networks or Networks(), enumerate(pairs)
+    available, most_bytes = available_bytes(), SHARE_AHEAD * host_bytes()
+
+    def read(number: int, pair: Pair) -> _Read:
+        plan = prepare(*pair, tile=tile, networks=networks, available=available)
+        # A picture in tiles is computed alone.
+        return _Read(number, plan, number if plan.tile else lanes.program(plan))
+
+    reading: dict[Future[_Read], int] = {}
+    buckets: dict[Hashable, list[_Read]] = collections.defaultdict(list)
+    largest = 0  # of those that have been read, in bytes
+    pool = ThreadPoolExecutor(READERS, thread_name_prefix="jaxnst-read")
+    try:
+        while not stop():
+            held = [one for bucket in buckets.values() for one in bucket]
+            room = AHEAD - len(held) if largest else READERS
+            if largest:
+                room = min(room, int((most_bytes - sum(one.bytes for one in held)) // largest))
+            for number, pair in itertools.islice(
+                numbered, max(room - len(reading), 0 if held or reading else 1)
+            ):
+                reading[pool.submit(read, number, pair)] = number
+            full = [bucket for bucket in buckets.values() if len(bucket) >= _most(bucket[0].plan)]
+            if reading and not full and (room > 0 or not held):
+                for done in wait(reading, return_when=FIRST_COMPLETED).done:
+                    number = reading.pop(done)
+                    error = done.exception()
+                    if error is None:
+                        one = done.result()
+                        largest = max(largest, one.bytes)
+                        buckets[one.bucket].append(one)
+                    elif isinstance(error, Exception):
+                        yield number, error
+                    else:
+                        raise error
+            elif buckets:
+                bucket = full[0] if full else max(buckets.values(), key=len)
+                count = min(len(bucket), _most(bucket[0].plan))
+                group, bucket[:count] = bucket[:count], []
+                if not bucket:
+                    del buckets[group[0].bucket]
+                yield from _robustly(group, stop)
+            else:
+                return
+        raise Interrupted
+    finally:
+        pool.shutdown(wait=False, cancel_futures=True)
+
+
+def _most(plan: Plan) -> int:
+    return 1 if plan.tile else lanes.most(plan)
+
+
+def _robustly(group: Sequence[_Read], stop: Callable[[], bool]) -> Iterator[tuple[int, Result | Exception]]:
+    """Compute pairs together; if that fails, its halves, so that what fails is found and no other is lost."""
+    try:
+        found = _compute([one.plan for one in group], stop)
+    except Interrupted:
+        raise
+    except Exception as error:  # out of memory, or whatever a statistic of the user's own raises
+        if len(group) == 1:
+            log.info("a pair failed", exc_info=True)
+            yield group[0].number, error
+            return
+        half = len(group) // 2
+    else:
+        yield from zip((one.number for one in group), found, strict=True)
+        return
+    yield from _robustly(group[:half], stop)
+    yield from _robustly(group[half:], stop)
+
+
+def _compute(plans: Sequence[Plan], stop: Callable[[], bool]) -> list[Result | Exception]:
+    if plans[0].tile:
+        return [_alone(plan, stop) for plan in plans]
+    began = time.perf_counter()
+    plans = lanes.gather(plans)
+    last, losses, alive = None, [], []
+    for last in lanes.optimise(plans):
+        if stop():
+            raise Interrupted
+        losses.append(last.losses)
+        alive.append(np.asarray(last.state.alive))
+    assert last is not None  # there is a state before the first step
+    arrays, seconds = last.images, time.perf_counter() - began
+    history = {name: np.array([of[name] for of in losses]) for name in losses[0]}
+    return [
+        _result(plan, arrays[lane], {name: of[:, lane] for name, of in history.items()}, done, seconds)
+        for lane, (plan, done) in enumerate(zip(plans, _steps_done(plans, np.array(alive)), strict=True))
+    ]
+
+
+def _steps_done(plans: Sequence[Plan], alive: Bool[np.ndarray, "steps lanes"]) -> list[int]:
+    """How many steps each lane made before it diverged, if it did."""
+    steps = plans[0].config.steps  # the last evaluation is not one
+    return np.cumprod(alive[:steps], axis=0).sum(axis=0).tolist()
+
+
+def _result(
+    plan: Plan, array: np.ndarray, losses: dict[str, np.ndarray], done: int, seconds: float
+) -> Result | Exception:
+    if not np.isfinite(losses["total"][0]):
+        return InputError(NO_FIRST_LOSS)
+    return Result(
+        array=images.resize(array, plan.sizes[-1]),
+        history={name: of[:done] for name, of in losses.items()},
+        config=plan.config,
+        seconds=seconds,
+        ended="finished" if done == plan.config.steps else "diverged",
+        weights_sha256=plan.weights.sha256,
+        snapshots={},
+    )
+
+
+def _alone(plan: Plan, stop: Callable[[], bool]) -> Result:
+    result = run_plan(plan, lambda _: "stopped" if stop() else None)
+    if result.ended == "stopped":
+        raise Interrupted
+    return result
+
+
+@contextlib.contextmanager
+def pairs_bar(wanted: bool, count: int, done: int = 0) -> Iterator[Callable[[], None]]:
+    """A progress bar with pairs per minute and the time left; gives what to call after each pair."""
+    if not wanted:
+        yield lambda: None
+        return
+    from tqdm import tqdm
+
+    with tqdm(
+        total=count,
+        initial=done,
+        unit="pair",
+        dynamic_ncols=True,
+        smoothing=0,
+        bar_format="{l_bar}{bar}| {n_fmt}/{total_fmt} [{elapsed}<{remaining}{postfix}]",
+    ) as bar:
+
+        def show() -> None:
+            bar.update()
+            rate = (bar.n - done) / max(bar.format_dict["elapsed"], 1e-9)
+            bar.set_postfix_str(f"{60 * rate:.1f} pairs/min")
+
+        yield show

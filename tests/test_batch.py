@@ -1,0 +1,100 @@
+"""Many pairs: each result is the single run's, whatever its neighbours do."""
+
+import contextlib
+
+import jax
+import numpy as np
+import pytest
+from pictures import refusal
+
+import jaxnst
+from jaxnst import batch, lanes
+
+FAST = {
+    "size": 32,
+    "steps": 3,
+    "content_layers": ("relu2_1",),
+    "style_layers": ("relu1_1", "relu2_1"),
+    "progress": False,
+}
+
+
+@pytest.fixture(scope="module")
+def pictures():
+    generator = np.random.default_rng(0)
+    coarse = [generator.random((6, 8, 3)) for _ in range(5)]
+    return [np.clip(jax.image.resize(of, (48, 64, 3), "cubic"), 0, 1).astype(np.float32) for of in coarse]
+
+
+def alone(content, style, **settings):
+    return jaxnst.stylize(content, style, **FAST | settings)
+
+
+def assert_same(found, expected):
+    np.testing.assert_allclose(found.array, expected.array, rtol=0, atol=1e-4)
+    assert found.ended == expected.ended
+    assert found.config == expected.config
+    for name, losses in expected.history.items():
+        np.testing.assert_allclose(found.history[name], losses, rtol=1e-3)
+
+
+def test_each_result_is_that_of_the_single_run(pictures):
+    """With several sizes among them, and settings of their own."""
+    contents = [pictures[0], pictures[1][:40], pictures[2], pictures[3]]
+    configs = [
+        jaxnst.Config(**{name: value for name, value in FAST.items() if name != "progress"}, **own)
+        for own in ({}, {}, {"style_weight": 5.0, "seed": 3, "start": "blend"}, {"learning_rate": 0.5})
+    ]
+    found = jaxnst.stylize_batch(contents, pictures[4], config=configs, progress=False)
+    for content, config, result in zip(contents, configs, found, strict=True):
+        assert_same(result, jaxnst.stylize(content, pictures[4], config=config, progress=False))
+
+
+def test_crossed_pairs_come_content_by_content(pictures):
+    found = jaxnst.stylize_batch(pictures[:2], pictures[2:4], crossed=True, **FAST)
+    expected = [alone(content, style) for content in pictures[:2] for style in pictures[2:4]]
+    for one, other in zip(found, expected, strict=True):
+        assert_same(one, other)
+
+
+def test_a_lane_that_diverges_leaves_the_others_alone(pictures):
+    configs = [jaxnst.Config(max_step=0.0, clamp=False, learning_rate=rate) for rate in (1.0, 1e30, 1.0)]
+    found = jaxnst.stylize_batch(pictures[:3], pictures[4], config=configs, **FAST)
+    assert [result.ended for result in found] == ["finished", "diverged", "finished"]
+    assert np.isfinite(found[1].array).all()
+    for index, result in enumerate(found):
+        with pytest.warns(UserWarning) if index == 1 else contextlib.nullcontext():
+            expected = jaxnst.stylize(pictures[index], pictures[4], config=configs[index], **FAST)
+        assert len(result.history["total"]) == len(expected.history["total"])
+        assert_same(result, expected)
+
+
+def test_memory_that_runs_out_halves_the_batch(pictures, monkeypatch):
+    """What is computed together is cut until it fits; a pair that never does is reported alone."""
+    seen, optimise = [], lanes.optimise
+
+    def short_of_memory(plans):
+        seen.append(len(plans))
+        if len(plans) > 1 or plans[0].config.seed == 7:
+            raise RuntimeError("RESOURCE_EXHAUSTED: out of memory")
+        return optimise(plans)
+
+    monkeypatch.setattr(lanes, "optimise", short_of_memory)
+    settings = {name: value for name, value in FAST.items() if name != "progress"}
+    configs = [jaxnst.Config(**settings, seed=seed).checked() for seed in (1, 7, 2)]
+    pairs = [batch.Pair(batch.Pictures(pictures[0], [pictures[4]]), config) for config in configs]
+    found = dict(batch.work_through(pairs, None))
+    assert seen[0] == 3
+    assert isinstance(found[1], RuntimeError)
+    assert found[0].ended == found[2].ended == "finished"
+
+
+def test_pairs_that_cannot_be_are_refused_before_work_starts(pictures, monkeypatch, tmp_path):
+    monkeypatch.setattr(batch, "work_through", None)
+    assert "3 and 2" in refusal(jaxnst.stylize_batch, pictures[:3], pictures[:2])
+    assert refusal(jaxnst.stylize_batch, [], pictures[0]).startswith("contents:")
+    message = refusal(jaxnst.stylize_batch, [pictures[0], tmp_path / "none.png"], pictures[1])
+    assert message.startswith("pair 2: content:")
+    assert "config: 1 for 2" in refusal(
+        jaxnst.stylize_batch, pictures[:2], pictures[2], config=[jaxnst.Config()]
+    )
