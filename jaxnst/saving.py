@@ -149,9 +149,8 @@ def write_whole(path: PathLike, data: bytes) -> None:
     # Not tempfile: its files are readable by their owner only, and would stay so after the rename.
     aside = target.with_name(f".{uuid.uuid4().hex}.tmp")
     try:
-        with aside.open("wb") as file:
-            file.write(data)
-            file.flush()
+        aside.write_bytes(data)
+        with aside.open("r+b") as file:
             os.fsync(file.fileno())  # or a power cut leaves the new name with nothing in it
         aside.replace(target)
     finally:
