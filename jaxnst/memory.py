@@ -53,7 +53,7 @@ def estimate_bytes(config: Config, height: int, width: int, tile: int | None = N
     pictures = 2 * config.memory + 4 if config.optimizer == "lbfgs" else 5
     window, kept = height * width, content_bytes(config, height, width)
     if tile is not None:
-        window = math.prod(tiles.places(to_objective(config).layers, (height, width), tile)[0])
+        window = math.prod(tiles.window_of(to_objective(config).layers, (height, width), tile))
         pictures += 3
         kept = kept if jax.default_backend() == "cpu" and keeps_content(config, height, width) else 0
     scratch = SCRATCH_BYTES_PER_PIXEL.get(jax.default_backend(), OTHER_BYTES_PER_PIXEL)

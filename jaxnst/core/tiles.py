@@ -60,38 +60,44 @@ def places(layers: Sequence[str], size: tuple[int, int], tile: int) -> tuple[tup
     Returns:
       Height and width of a window, and all tiles' places.
     """
-    axes = [_along(length, tile, halo(layers), _stride(layers)) for length in size]
-    window = (axes[0][0], axes[1][0])
-    found = [
+    around, stride = halo(layers), _stride(layers)
+    window = window_of(layers, size, tile)
+    axes = [_spans(*lengths, around, stride) for lengths in zip(size, window, strict=True)]
+    return window, [
         Place(*(np.array(ends, np.int32) for ends in zip(*spans, strict=True)))
-        for spans in itertools.product(axes[0][1], axes[1][1])
+        for spans in itertools.product(*axes)
     ]
-    return window, found
 
 
-def _along(length: int, tile: int, around: int, stride: int) -> tuple[int, list[tuple[int, int, int]]]:
-    """Length of the windows along one side, and start, begin and end of each."""
+def window_of(layers: Sequence[str], size: tuple[int, int], tile: int) -> tuple[int, int]:
+    """Height and width of the windows that `places` makes; arguments as there."""
+    around, stride = halo(layers), _stride(layers)
+    height, width = (_window(length, tile, around, stride) for length in size)
+    return height, width
+
+
+def _window(length: int, tile: int, around: int, stride: int) -> int:
+    """Length of the windows along one side, for as few as tiles of this side make, and no larger than that."""
     # Windows begin where Winograd's blocks of 4x4 positions do in every layer, so rounding does not change.
     step = 4 * stride
-    odd = (length - 2 * around) % step  # by which windows are longer, so that the last one begins there, too
-    tile = max(tile // step, 1) * step
+    steps, odd = divmod(length - 2 * around, step)  # `odd`: so that the last one, too, begins there
+    most = max(tile // step, 1)
+    if steps <= most:
+        return length
+    count = -(-steps // most)
+    return 2 * around + -(-steps // count) * step + odd
 
-    def cover(window: int) -> list[tuple[int, int, int]]:
-        spans, begin = [], 0
-        while True:
-            start = min(max(begin - around, 0), length - window)
-            end = start + window - odd - around if start + window < length else length
-            spans.append((start, begin, end))
-            if end == length:
-                return spans
-            begin = end
 
-    if length <= tile + 2 * around + odd:
-        return length, [(0, 0, length)]
-    largest = cover(tile + 2 * around + odd)
-    # As many windows as it takes, none larger than they must be.
-    smaller = (2 * around + count * step + odd for count in range(1, tile // step + 1))
-    return next((window, cover(window)) for window in smaller if len(cover(window)) <= len(largest))
+def _spans(length: int, window: int, around: int, stride: int) -> list[tuple[int, int, int]]:
+    """Start, begin and end of each window along one side."""
+    odd = (length - 2 * around) % (4 * stride)
+    spans, begin = [], 0
+    while begin < length:
+        start = min(max(begin - around, 0), length - window)
+        end = start + window - odd - around if start + window < length else length
+        spans.append((start, begin, end))
+        begin = end
+    return spans
 
 
 def crop(array: Array, start: Any, window: tuple[int, int]) -> Array:
