@@ -147,7 +147,7 @@ def test_memory_decides_how_many(plans, monkeypatch):
     [plan] = plans({})
     monkeypatch.setattr(lanes, "available_bytes", lambda: 10**12)
     assert lanes.most(plan) == lanes.MOST_LANES
-    monkeypatch.setattr(lanes, "available_bytes", lambda: 10**9)
+    monkeypatch.setattr(lanes, "available_bytes", lambda: 920_000_000)
     assert 1 <= lanes.most(plan) < lanes.MOST_LANES
     monkeypatch.setattr(lanes, "available_bytes", lambda: 10**6)
     assert lanes.most(plan) == 1

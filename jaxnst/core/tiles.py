@@ -77,7 +77,7 @@ def window_of(layers: Sequence[str], size: tuple[int, int], tile: int) -> tuple[
 
 
 def _window(length: int, tile: int, around: int, stride: int) -> int:
-    """Length of the windows along one side, for as few as tiles of this side make, and no larger than that."""
+    """Length of the windows along one side: as few as tiles of this side make, and no larger than that."""
     # Windows begin where Winograd's blocks of 4x4 positions do in every layer, so rounding does not change.
     step = 4 * stride
     steps, odd = divmod(length - 2 * around, step)  # `odd`: so that the last one, too, begins there
