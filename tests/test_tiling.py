@@ -211,8 +211,9 @@ def test_steps_in_tiles_are_steps(params):
 
 
 def test_stylize_and_evaluate_take_a_tile(photo, painting):
-    """Over two scales, with the photo's colours; few steps, as L-BFGS magnifies rounding at each."""
-    given = {"size": 160, "start_size": 80, "scale_steps": (1, 2), "color": "luminance", "progress": False}
+    """Over two scales, with the photo's colours; without the kinks of the total variation in flat areas."""
+    given = {"size": 160, "start_size": 80, "scale_steps": (1, 1), "color": "luminance", "progress": False}
+    given["tv_weight"] = 0.0
     given |= {"content_layers": ("relu3_1",), "style_layers": SHALLOW}
     assert len(tiles.places((*SHALLOW, "relu3_1"), (160, 160), 64)[1]) > 1
     whole = jaxnst.stylize(photo, painting, tile=None, **given)
