@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import collections
 import csv
 import io
 import json
@@ -15,7 +14,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 from tyro.conf import Positional, arg
 
@@ -26,18 +25,10 @@ from jaxnst.errors import InputError, choose
 from jaxnst.memory import Tile
 from jaxnst.presets import PRESETS
 from jaxnst.run import Progress
-from jaxnst.stylization import Result
-
-if TYPE_CHECKING:
-    from jaxnst.journal import Journal
-    from jaxnst.manifest import Entry
+from jaxnst.stylization import Interrupted, Result
 
 INTERRUPTED = 130
 """The exit status of a run that Ctrl-C ended, also when it saved what it had."""
-
-
-MOST_WAITING = 64
-"""Pictures that are computed but not yet written, of a batch."""
 
 STATUS = {"finished": 0, "interrupted": INTERRUPTED}
 """Exit statuses by `Result.ended`; 1 for the others."""
@@ -301,7 +292,7 @@ def study(
         done = studies.run_study(
             name, content, style, out, quick=quick, grids=grids, progress=not quiet, **settings
         )
-    except (studies.Interrupted, KeyboardInterrupt):
+    except (Interrupted, KeyboardInterrupt):
         print("jaxnst: interrupted; the same command goes on from here.", file=sys.stderr)
         return INTERRUPTED
     for row in done.failed:
@@ -313,58 +304,20 @@ def study(
 
 def batch(sources: tuple[str, ...], out: str, extension: str, tile: Tile, quiet: bool, config: Config) -> int:
     """Make the pictures of many pairs; what is there already is not made again."""
-    from concurrent.futures import ThreadPoolExecutor
-
     from jaxnst import journal, manifest
-    from jaxnst.batch import pairs_bar, work_through
-    from jaxnst.stylization import Interrupted, stop_on_interrupt
 
     cache_compiled_programs()
-    entries, folder = manifest.read(sources, config, extension), Path(out)
-    manifest.check_apart(entries, folder)
-    status = 0
-    with journal.opened(folder) as kept:
-        for entry in entries:
-            saving.check_output(folder / entry.out)
-        left = [entry for entry in entries if not kept.is_done(entry)]
-        with (
-            stop_on_interrupt() as interrupted,
-            pairs_bar(not quiet, len(entries), len(entries) - len(left)) as show,
-            ThreadPoolExecutor(1) as writer,
-        ):
-            writing = collections.deque()
-            try:
-                pairs = (entry.pair() for entry in left)
-                for number, result in work_through(pairs, tile, interrupted.is_set):
-                    writing.append(writer.submit(_write, kept, left[number], result))
-                    while writing and (writing[0].done() or len(writing) > MOST_WAITING):
-                        writing.popleft().result()
-                        show()
-            except Interrupted:
-                status = INTERRUPTED
-            for each in writing:
-                each.result()
-                show()
-        kept.write_failures(entries)
-        failures = kept.failures(entries)
+    entries = manifest.read(sources, config, extension)
+    try:
+        failures = journal.make_all(entries, Path(out), tile, progress=not quiet)
+    except Interrupted:
+        print("jaxnst: interrupted; the same command goes on from here.", file=sys.stderr)
+        return INTERRUPTED
     for entry, why in failures:
         print(f"jaxnst: {entry.out}: {why}", file=sys.stderr)
-    if status == INTERRUPTED:
-        print("jaxnst: interrupted; the same command goes on from here.", file=sys.stderr)
-    elif not quiet:
+    if not quiet:
         print(f"{out}: {len(entries) - len(failures)} of {len(entries)} pictures", file=sys.stderr)
-    return status or (1 if failures else 0)
-
-
-def _write(kept: Journal, entry: Entry, result: Result | Exception) -> None:
-    """Keep what has come of a pair; only a disk that fails ends the others' work, too."""
-    if isinstance(result, Exception):
-        kept.fail(entry, result)
-        return
-    try:
-        kept.save(entry, result)
-    except InputError as error:
-        kept.fail(entry, error)
+    return 1 if failures else 0
 
 
 def weights(

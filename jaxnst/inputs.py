@@ -11,7 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxnst import color, images, masks
-from jaxnst.core import objective, solver, tiling, transforms, vgg
+from jaxnst.core import objective, solver, tiled_targets, transforms, vgg
 from jaxnst.core.compilation import jit
 from jaxnst.memory import keeps_content
 from jaxnst.plan import Plan, style_size
@@ -24,12 +24,12 @@ _targets = jit(objective.make_targets, static_argnums=0)
 _in_bfloat16 = jax.jit(vgg.in_bfloat16)
 
 
-def targets_at(plan: Plan, size: tuple[int, int]) -> objective.Targets | tiling.TiledTargets:
+def targets_at(plan: Plan, size: tuple[int, int]) -> objective.Targets | tiled_targets.TiledTargets:
     """What a picture of this height and width is compared with."""
     make: Callable[..., Any] = _targets
     if plan.tile is not None:
         keep = keeps_content(plan.config, *size)
-        make = partial(tiling.make_targets, tile=plan.tile, keep=keep)
+        make = partial(tiled_targets.make_targets, tile=plan.tile, keep=keep)
     return make(
         to_objective(plan.config),
         plan.params,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import collections
 import contextlib
 import csv
 import io
@@ -9,17 +10,26 @@ import json
 import os
 import time
 from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from jaxnst import folders, saving
+from jaxnst.batch import pairs_bar, work_through
 from jaxnst.errors import InputError, TooLargeError
+from jaxnst.manifest import check_apart
+from jaxnst.stylization import stop_on_interrupt
 
 if TYPE_CHECKING:
+    from concurrent.futures import Future
     from typing import BinaryIO
 
     from jaxnst.manifest import Entry
+    from jaxnst.memory import Tile
     from jaxnst.stylization import Result
+
+MOST_WAITING = 64
+"""Pictures that are computed but not yet written."""
 
 
 class Journal:
@@ -84,6 +94,16 @@ class Journal:
         self._file.flush()
         os.fsync(self._file.fileno())
 
+    def keep(self, entry: Entry, result: Result | Exception) -> None:
+        """Write what has come of a pair; only a disk that fails ends the others' work, too."""
+        if isinstance(result, Exception):
+            self.fail(entry, result)
+            return
+        try:
+            self.save(entry, result)
+        except InputError as error:
+            self.fail(entry, error)
+
     def failures(self, entries: Sequence[Entry]) -> list[tuple[Entry, str]]:
         """Pairs that have no picture, or not the last one, each with why."""
         last = [(entry, self._last.get(entry.out)) for entry in entries]
@@ -115,3 +135,52 @@ def opened(folder: Path, index: int = 0) -> Iterator[Journal]:
         if file.tell() and path.read_bytes()[-1:] != b"\n":
             file.write(b"\n")  # after a line that a kill cut off
         yield Journal(folder, file)
+
+
+def make_all(
+    entries: Sequence[Entry], folder: Path, tile: Tile, progress: bool = True
+) -> list[tuple[Entry, str]]:
+    """Make the pictures of all pairs that are not done, and write each when it is there.
+
+    Args:
+      entries: from `manifest.read`.
+      folder: for the pictures; made, if its parent is there.
+      tile: as for `stylize`.
+      progress: show a bar on standard error.
+
+    Returns:
+      The pairs that have no picture, or not the last one, each with why; `failures.csv` has them, too.
+
+    Raises:
+      InputError: a folder in which pictures cannot be kept.
+      Interrupted: by Ctrl-C; the next call goes on where this one stopped.
+      OSError: the disk is full or the like; the same.
+    """
+    check_apart(entries, folder)
+    with opened(folder) as journal:
+        for entry in entries:
+            saving.check_output(folder / entry.out)
+        left = [entry for entry in entries if not journal.is_done(entry)]
+        with (
+            stop_on_interrupt() as interrupted,
+            pairs_bar(progress, len(entries), len(entries) - len(left)) as show,
+            ThreadPoolExecutor(1) as writer,
+        ):
+            writing: collections.deque[Future[None]] = collections.deque()
+
+            def written(at_most: int) -> None:
+                """Wait until so few are left to be written."""
+                while writing and (writing[0].done() or len(writing) > at_most):
+                    writing.popleft().result()
+                    show()
+
+            try:
+                for number, result in work_through(
+                    (entry.pair() for entry in left), tile, interrupted.is_set
+                ):
+                    writing.append(writer.submit(journal.keep, left[number], result))
+                    written(MOST_WAITING)
+            finally:
+                written(0)
+                journal.write_failures(entries)
+        return journal.failures(entries)

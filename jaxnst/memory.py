@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Literal, TypeAlias
 
 import jax
 
-from jaxnst.core import tiles, tiling, vgg
+from jaxnst.core import tiled_targets, tiles, vgg
 from jaxnst.errors import InputError, TooLargeError
 from jaxnst.translate import to_objective
 
@@ -135,7 +135,7 @@ def choose_tile(
 def _why_no_tiles(config: Config) -> str | None:
     """Why these settings do not go with tiles."""
     try:
-        tiling.check(to_objective(config))
+        tiled_targets.check(to_objective(config))
     except ValueError as error:
         return str(error)
     if config.optimizer == "lbfgs" and config.line_search != "none":

@@ -22,8 +22,9 @@ import jaxnst
 from jaxnst import checkpoint, cli, lanes
 from jaxnst.images import read_image, resize
 from jaxnst.saving import read_metadata
-from jaxnst.studies import Interrupted, names, results, runner
+from jaxnst.studies import names, results, runner
 from jaxnst.studies.table import best
+from jaxnst.stylization import Interrupted
 
 pytestmark = pytest.mark.usefixtures("own_cache")
 

@@ -11,7 +11,7 @@ from hypothesis import strategies as some
 from pictures import refusal
 
 import jaxnst
-from jaxnst.core import losses, objective, solver, terms, tiles, tiling, transforms, vgg
+from jaxnst.core import losses, objective, solver, terms, tiled_targets, tiles, tiling, transforms, vgg
 from jaxnst.core import statistics as st
 from jaxnst.weights import load_weights
 
@@ -68,7 +68,7 @@ def both(of, params, weights, given, image, tile=TILE, keep=True):
 
     targets = jax.jit(objective.make_targets, static_argnums=0)(of, params, *given)
     (_, expected), gradient = jax.jit(jax.value_and_grad(total, has_aux=True))(image, params, targets)
-    targets = tiling.make_targets(of, params, *given, tile=tile, keep=keep)
+    targets = tiled_targets.make_targets(of, params, *given, tile=tile, keep=keep)
     return (expected, gradient), tiling.value_and_grad(of, params, targets, weights, image, tile)
 
 
@@ -100,7 +100,7 @@ def test_content_features_are_exact_though_steps_are_not(params):
     image, given = picture(*SIZE, 1), (picture(*SIZE), [picture(80, 101, 2)])
     found = []
     for keep in (True, False):
-        targets = tiling.make_targets(of, params, *given, tile=TILE, keep=keep)
+        targets = tiled_targets.make_targets(of, params, *given, tile=TILE, keep=keep)
         found.append(tiling.evaluate(of, rounded, targets, weights_of(of, 1), image, TILE))
     assert float(found[1]["content"]) == pytest.approx(float(found[0]["content"]), rel=1e-6)
 
@@ -195,7 +195,9 @@ def test_steps_in_tiles_are_steps(params):
     stays = transforms.KeepPhoto(jnp.asarray(content), jnp.asarray(half(*SIZE)))
     common = (weights_of(of, 1), jnp.float32(1), (stays,), (transforms.RandomShift(jnp.float32(0.95)),))
     whole = solver.Inputs(params, objective.make_targets(of, params, content, [style]), *common)
-    tiled = solver.Inputs(params, tiling.make_targets(of, params, content, [style], tile=TILE), *common)
+    tiled = solver.Inputs(
+        params, tiled_targets.make_targets(of, params, content, [style], tile=TILE), *common
+    )
     found = []
     for inputs, step in (
         (whole, jax.jit(solver.step, static_argnums=0)),

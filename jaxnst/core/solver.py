@@ -53,7 +53,7 @@ class Inputs(NamedTuple):
 
     Attributes:
       params: the network's weights.
-      targets: of the content and style pictures: `Targets`, or what `tiling.make_targets` returned.
+      targets: of the content and style pictures: `Targets`, or what `tiled_targets.make_targets` returned.
       weights: of the parts of the objective.
       learning_rate: scalar.
       render: functions `image -> image` that belong to the picture, for example where the photo stays.

@@ -57,7 +57,7 @@ class Term(Protocol):
 
     What a picture costs is found in two steps, of which the first looks at it and the second does not:
     `loss(sums(picture, target), target, weights)`. So a large picture can be looked at in parts, where the
-    sums of parts add up; see `tiling.check`.
+    sums of parts add up; see `tiled_targets.check`.
     """
 
     @property

@@ -13,232 +13,29 @@ The loops are Python's, which on a CPU is the fast way (see `solver`), and elsew
 from __future__ import annotations
 
 import functools
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 from jax import lax
 
-from jaxnst.core import guides, solver, terms, vgg
+from jaxnst.core import solver, terms
 from jaxnst.core.compilation import jit
-from jaxnst.core.conv import EXACT
 from jaxnst.core.objective import Losses, LossWeights, Objective, Targets, add_up, seen_regions
-from jaxnst.core.tiles import Place, counted, crop, crop_layer, places
+from jaxnst.core.tiled_targets import (
+    TiledTargets,
+    added,
+    by_position,
+    check,
+    content_at,
+    targets_at,
+    view_of,
+)
+from jaxnst.core.tiles import Place, crop, places
 
 if TYPE_CHECKING:
-    from jaxtyping import Array, ArrayLike, Float, PRNGKeyArray
-
-
-class Anew(NamedTuple):
-    """A content picture whose features are computed each time they are needed.
-
-    Attributes:
-      picture: `[H, W, 3]`.
-      params: the network's weights, exact where those of steps may not be.
-    """
-
-    picture: Float[Array, "h w 3"]
-    params: Mapping[str, Any]
-
-
-class TiledTargets(NamedTuple):
-    """What a large picture is compared with.
-
-    Attributes:
-      terms: as in `Targets`, but for terms that compare it with the content position by position.
-      guides: as in `Targets`.
-      content: for those terms, feature maps of the content picture by layer, in the host's memory, or how to
-        compute them; None without such terms.
-    """
-
-    terms: Mapping[str, Any]
-    guides: tuple[Mapping[str, Float[Array, "h_l w_l"]], ...]
-    content: Mapping[str, np.ndarray] | Anew | None
-
-
-def _by_position(objective: Objective) -> list[terms.Term]:
-    """Terms that compare the picture with the content at each position."""
-    return [term for term in objective.terms if term.layers and not isinstance(term, terms.Style)]
-
-
-def _compared(objective: Objective) -> tuple[str, ...]:
-    """The layers at which they do, once."""
-    return tuple(dict.fromkeys(layer for term in _by_position(objective) for layer in term.layers))
-
-
-def _features(
-    objective: Objective,
-    params: Mapping[str, Any],
-    layers: Sequence[str],
-    seen: Array,
-    precision: lax.Precision = EXACT,
-) -> dict[str, Array]:
-    return vgg.features(params, seen, layers, objective.pooling, objective.padding, precision)
-
-
-def check(objective: Objective) -> None:
-    """Refuse an objective that is not made of sums over positions.
-
-    Raises:
-      ValueError: with what is not.
-    """
-    for term in objective.terms:
-        if isinstance(term, terms.Style):
-            others = [each for each in term.statistics if not getattr(each, "additive", False)]
-            if term.layers and others:
-                what = type(others[0]).__name__
-                raise ValueError(
-                    f"the {term.name} term has a statistic, {what}, that needs a picture as a whole"
-                )
-        elif term.layers and not isinstance(term, terms.Content):
-            raise ValueError(f"{term.name}: {type(term).__name__} needs pictures as a whole")
-
-
-# --- Targets
-
-
-def make_targets(
-    objective: Objective,
-    params: Mapping[str, Any],
-    content: Float[ArrayLike, "h w 3"] | None,
-    styles: Sequence[Float[ArrayLike, "h_s w_s 3"]],
-    content_masks: Sequence[Float[ArrayLike, "h w"]] = (),
-    style_masks: Sequence[Float[ArrayLike, "h_s w_s"]] = (),
-    *,
-    tile: int,
-    keep: bool = True,
-) -> TiledTargets:
-    """What a large picture is compared with; as `objective.make_targets`, in tiles as well.
-
-    Args:
-      objective: static.
-      params: the network's weights, as `vgg.features` takes them.
-      content: a picture of the size of the one being made, or None, if no term needs one.
-      styles: pictures of any size; none, if no term needs one.
-      content_masks: for each style, where in the picture being made it shall go, [0, 1]; none: everywhere.
-      style_masks: for each style, which part of its picture is the style, [0, 1]; none: all of it.
-      tile: largest side of a tile, in pixels.
-      keep: keep the content's features in the host's memory; otherwise the content picture is kept, and each
-        evaluation costs two passes through the network more, of four.
-
-    Returns:
-      Targets for `evaluate` and `step`.
-
-    Raises:
-      ValueError: the objective is not made of sums over positions.
-    """
-    check(objective)
-    compared = _compared(objective)
-    kept, whole = None, None
-    if content is not None:
-        whole = terms.View(jnp.asarray(content), {})
-        if compared and keep:
-            kept = _maps(objective, params, compared, whole.image, tile)
-        elif compared:
-            kept = Anew(whole.image, params)
-    sums = []
-    for style, mask in zip(styles, style_masks or [None] * len(styles), strict=True):
-        regions = [] if mask is None else [_down(objective, mask)]
-        sums.append(_sums_of_style(objective, params, jnp.asarray(style), regions, tile))
-    targets = {
-        term.name: term.target_of([of_style[term.name] for of_style in sums])
-        if isinstance(term, terms.Style)
-        else term.target(whole, [])
-        for term in objective.terms
-        if term not in _by_position(objective)
-    }
-    return TiledTargets(targets, tuple(_down(objective, mask) for mask in content_masks), kept)
-
-
-@functools.partial(jit, static_argnums=0)
-def _down(objective: Objective, mask: Any) -> dict[str, Array]:
-    return guides.carry_down(mask, objective.style_layers, objective.guidance)
-
-
-def _maps(
-    objective: Objective, params: Mapping[str, Any], layers: tuple[str, ...], picture: Array, tile: int
-) -> dict[str, np.ndarray]:
-    """Feature maps of a whole picture, in the host's memory."""
-    height, width = picture.shape[:2]
-    maps: dict[str, np.ndarray] = {}
-    for layer in layers:
-        stride = vgg.stride(layer)
-        maps[layer] = np.empty((height // stride, width // stride, vgg.channels(layer)), np.float32)
-    window, tiles = places(layers, (height, width), tile)
-    for place in tiles:
-        found = _features_of_window(objective, layers, window, params, picture, place)
-        for layer, of_window in found.items():
-            stride = vgg.stride(layer)
-            start, begin, end = (ends // stride for ends in place)
-            rows, columns = (slice(*ends) for ends in zip(begin, end, strict=True))
-            inside = tuple(slice(*ends) for ends in zip(begin - start, end - start, strict=True))
-            maps[layer][rows, columns] = np.asarray(of_window)[inside]
-    return maps
-
-
-@functools.partial(jit, static_argnums=(0, 1, 2))
-def _features_of_window(
-    objective: Objective,
-    layers: tuple[str, ...],
-    window: tuple[int, int],
-    params: Mapping[str, Any],
-    picture: Array,
-    place: Place,
-) -> dict[str, Array]:
-    return _features(objective, params, layers, objective.colors(crop(picture, place.start, window)))
-
-
-def _sums_of_style(
-    objective: Objective,
-    params: Mapping[str, Any],
-    style: Array,
-    regions: list[dict[str, Array]],
-    tile: int,
-) -> dict[str, Any]:
-    height, width = style.shape[:2]
-    window, tiles = places(objective.style_layers, (height, width), tile)
-    of_tile = functools.partial(_sums_of_style_tile, objective, window, params, style, regions)
-    return functools.reduce(_added, map(of_tile, tiles))
-
-
-@functools.partial(jit, static_argnums=(0, 1))
-def _sums_of_style_tile(
-    objective: Objective,
-    window: tuple[int, int],
-    params: Mapping[str, Any],
-    style: Array,
-    regions: list[dict[str, Array]],
-    place: Place,
-) -> dict[str, Any]:
-    image = crop(style, place.start, window)
-    found = _features(objective, params, objective.style_layers, objective.colors(image))
-    view = _view(objective.style_layers, image, found, regions, place)
-    return {term.name: term.sums_of_style(view) for term in objective.terms if isinstance(term, terms.Style)}
-
-
-@functools.partial(jit, donate_argnums=0)
-def _added(sums: Any, others: Any) -> Any:
-    return jax.tree.map(jnp.add, sums, others)
-
-
-def _view(
-    layers: Sequence[str],
-    image: Array,
-    found: Mapping[str, Array],
-    regions: Iterable[Mapping[str, Array]],
-    place: Place,
-) -> terms.View:
-    """A window in which the tile's positions count."""
-    window = (image.shape[0], image.shape[1])
-    cropped = [
-        {layer: crop_layer(of, layer, place, window) for layer, of in region.items()} for region in regions
-    ]
-    return terms.View(image, found, cropped, counted(layers, place, window))
-
-
-# --- The objective
+    from jaxtyping import Array, Float, PRNGKeyArray
 
 
 class Look(NamedTuple):
@@ -340,7 +137,7 @@ def _first_pass(
     look = _look(problem, of_whole, key, variable)
     window, tiles = _tiles(problem.objective, inputs.targets.content, look.seen, tile)
     of_tiles = (_sums(problem.objective, window, of_whole, look, *of_tile) for of_tile in tiles)
-    sums = functools.reduce(_added, map(jax.block_until_ready, of_tiles))
+    sums = functools.reduce(added, map(jax.block_until_ready, of_tiles))
     losses, (slopes, slopes_of_whole) = _slopes(problem.objective, of_whole, sums, look.whole)
     return _FirstPass(losses, slopes, slopes_of_whole, look)
 
@@ -369,21 +166,7 @@ def _tiles(
     """The shape of windows; each tile's place, and the content's features in its window if they are kept."""
     height, width = picture.shape[:2]
     window, found = places(objective.layers, (height, width), tile)
-
-    def cropped(layer: str, of_layer: np.ndarray, place: Place) -> np.ndarray:
-        stride = vgg.stride(layer)
-        rows, columns = (
-            slice(start // stride, start // stride + side // stride)
-            for start, side in zip(place.start, window, strict=True)
-        )
-        return of_layer[rows, columns]
-
-    def at(place: Place) -> Any:
-        if not isinstance(content, Mapping):
-            return content
-        return {layer: cropped(layer, of_layer, place) for layer, of_layer in content.items()}
-
-    return window, ((place, at(place)) for place in found)
+    return window, ((place, content_at(content, place, window)) for place in found)
 
 
 def _look_at(problem: solver.Problem, inputs: solver.Inputs, key: PRNGKeyArray, variable: Array) -> Look:
@@ -440,14 +223,8 @@ def _sums_of_window(
 ) -> dict[str, Any]:
     """What a tile adds to the sums of every term that looks at layers; `content` as from `_tiles`."""
     window = (seen.shape[0], seen.shape[1])
-    found = _features(objective, inputs.params, objective.layers, seen, objective.precision)
-    view = _view(objective.layers, seen, found, look.regions, place)
-    if isinstance(content, Anew):
-        of_content = objective.colors(crop(content.picture, place.start, window))
-        content = _features(objective, content.params, _compared(objective), of_content)
-    targets = inputs.targets.terms | {
-        term.name: term.target(terms.View(seen, content), []) for term in _by_position(objective)
-    }
+    view = view_of(objective, inputs.params, objective.layers, seen, look.regions, place, objective.precision)
+    targets = targets_at(objective, inputs.targets, content, place, window)
     return {term.name: term.sums(view, targets[term.name]) for term in objective.terms if term.layers}
 
 
@@ -456,7 +233,7 @@ def _slopes(
     objective: Objective, inputs: solver.Inputs, sums: Mapping[str, Any], whole: Mapping[str, Any]
 ) -> tuple[Losses, tuple[Any, Any]]:
     """Losses, and the slopes of the total by the sums of tiles and by those of the whole picture."""
-    targets = Targets(inputs.targets.terms | {term.name: () for term in _by_position(objective)})
+    targets = Targets(inputs.targets.terms | {term.name: () for term in by_position(objective)})
 
     def total(sums: Mapping[str, Any], whole: Mapping[str, Any]) -> tuple[Array, Losses]:
         losses = add_up(objective, targets, inputs.weights, {**sums, **whole})

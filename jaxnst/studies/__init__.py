@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from jaxnst.images import Picture
     from jaxnst.studies.table import Row
 
-__all__ = ["Interrupted", "Studied", "names", "read_study", "run_study"]
+__all__ = ["Studied", "names", "read_study", "run_study"]
 
 
 @dataclass(frozen=True)
