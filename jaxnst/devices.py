@@ -63,17 +63,8 @@ def _given(devices: Any, existing: Sequence[Any]) -> Mesh | list[Any]:
 
 
 def _checked(mesh: Mesh) -> Mesh:
-    """The mesh with both axes, the missing one of length 1."""
+    """The mesh with both axes in our order, which XLA shards by itself."""
     if not mesh.axis_names or set(mesh.axis_names) - set(AXES):
         raise InputError(f"devices: a mesh with axes {mesh.axis_names}; its axes are called {AXES}.")
-    if mesh.axis_names == AXES:
-        return mesh
-    missing = {*AXES} - {*mesh.axis_names}
-    devices = mesh.devices
-    if missing == {"pairs"}:
-        devices = devices[None]
-    elif missing == {"rows"}:
-        devices = devices[:, None]
-    else:
-        devices = devices.T
-    return Mesh(devices, AXES)
+    devices = mesh.devices if mesh.axis_names[0] == "pairs" else mesh.devices.T
+    return sharding.make_mesh(devices.ravel(), mesh.shape.get("rows", 1))

@@ -103,6 +103,8 @@ def _spread(mesh: Mesh, leaf: Any, size: tuple[int, int], pairs: int | None) -> 
     axes[:first] = ["pairs"] * first
     found = [axis for axis in range(first, len(shape) - 1) if shape[axis : axis + 2] == size]
     if parts == 1 or not found:
+        if "rows" in (spec := _spec(leaf)):  # feature maps, which `rows` has spread
+            axes[spec.index("rows")] = "rows"
         return _placed(leaf, NamedSharding(mesh, PartitionSpec(*axes)))
     axes[found[0]] = "rows"
     zeros = [(0, 0)] * len(shape)
@@ -110,6 +112,12 @@ def _spread(mesh: Mesh, leaf: Any, size: tuple[int, int], pairs: int | None) -> 
     padded = np.pad(leaf, zeros) if isinstance(leaf, np.ndarray) else jnp.pad(leaf, zeros)
     sharding = NamedSharding(mesh, PartitionSpec(*axes))
     return Spread(_placed(padded, sharding), size[0], sharding)
+
+
+def _spec(leaf: Any) -> tuple[Any, ...]:
+    """How an array lies on a mesh; empty if it does not, or inside `jit`."""
+    sharding = getattr(leaf, "sharding", None)
+    return tuple(sharding.spec) if isinstance(sharding, NamedSharding) else ()
 
 
 def _placed(array: Any, sharding: NamedSharding) -> Array:
