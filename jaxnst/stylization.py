@@ -156,7 +156,7 @@ def stylize(
         raise InputError(f"callback: {callback!r} is not a function.")
     given, config = gather(content, style, content_masks, style_masks, config)
     plan = prepare(given, config, tile=tile)
-    log.info("device: %s", jax.devices()[0])
+    log.info("device: %s", jax.local_devices()[0])
     log.info("sizes: %s", ", ".join(f"{width}x{height}" for height, width in plan.sizes))
     log.info("memory: about %.2f GB", estimate_bytes(plan.config, *plan.sizes[-1], plan.tile) / 1e9)
     log.info("tile: %s", plan.tile)

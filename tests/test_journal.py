@@ -151,3 +151,9 @@ def test_two_processes_do_not_share_a_journal(tmp_path):
         pass
     with opened(tmp_path / "out", 0), opened(tmp_path / "out", 1):
         pass
+    with (
+        opened(tmp_path / "out", 1),
+        pytest.raises(jaxnst.InputError, match="another process"),
+        opened(tmp_path / "out"),
+    ):
+        pass
