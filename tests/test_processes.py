@@ -10,13 +10,14 @@ import subprocess
 import sys
 import time
 
+import jax
 import numpy as np
 import pytest
 from pictures import refusal
 from PIL import Image
 
 from jaxnst.images import read_image
-from jaxnst.processes import Place, Processes, connect, find
+from jaxnst.processes import Place, Processes, connect, find, keep_to_own_devices
 
 PAIRS = 24
 BROKEN = 5
@@ -163,6 +164,15 @@ def test_clusters_say_which_process_this_is(no_cluster, monkeypatch, cluster, de
     assert find(Processes(distributed=True)) == Place(1, 2)
     monkeypatch.setenv("JAX_LOCAL_DEVICE_IDS", "2,3")
     assert find(Processes(distributed=True)) == Place(1, 2, (2, 3))
+
+
+def test_other_processes_devices_are_hidden():
+    try:
+        keep_to_own_devices(Place(1, 2, (2, 3)))
+        assert jax.config.values["jax_cuda_visible_devices"] == "2,3"
+        assert jax.config.values["jax_rocm_visible_devices"] == "2,3"
+    finally:
+        keep_to_own_devices(Place(devices=("all",)))
 
 
 @pytest.mark.parametrize(
