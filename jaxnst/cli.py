@@ -18,6 +18,7 @@ from jaxnst import commands, recipes, saving
 from jaxnst.commands import INTERRUPTED, Output, Resources
 from jaxnst.config import Config
 from jaxnst.errors import InputError
+from jaxnst.processes import Processes
 from jaxnst.stylization import resolve_config, stylize
 
 BASES = {
@@ -137,6 +138,7 @@ def _run(arguments: list[str]) -> int:
         /,
         out: Annotated[str, arg(metavar="DIR")],
         resources: Annotated[Resources, OmitArgPrefixes],
+        processes: Annotated[Processes, OmitArgPrefixes],
         extension: Annotated[str, arg(metavar=".png|.jpg|...")] = ".png",
         quiet: bool = False,
         preset: Annotated[str | None, arg(metavar="NAME")] = None,
@@ -150,6 +152,7 @@ def _run(arguments: list[str]) -> int:
             and settings; or a folder of photos and one of paintings, all of which are paired.
           out: the folder for the pictures; what is there already is not made again.
           resources: how the machine is used.
+          processes: of which each makes its share, in one folder.
           extension: of the pictures that the manifest does not name.
           quiet: no progress bar, no messages.
           preset: start from a published system (see `jaxnst presets`).
@@ -157,7 +160,7 @@ def _run(arguments: list[str]) -> int:
           settings: every setting of the runs; those of a row go over them.
         """
         del preset, config
-        return commands.batch(sources, out, extension, resources.tile, quiet, settings)
+        return commands.batch(sources, out, extension, resources.tile, quiet, settings, processes)
 
     return tyro.extras.subcommand_cli_from_dict(
         {

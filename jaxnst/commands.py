@@ -18,12 +18,13 @@ from typing import Annotated, Any
 
 from tyro.conf import Positional, arg
 
-from jaxnst import images, metrics, recipes, saving
+from jaxnst import images, metrics, processes, recipes, saving
 from jaxnst import weights as weight_files
 from jaxnst.config import Config
 from jaxnst.errors import InputError, choose
 from jaxnst.memory import Tile
 from jaxnst.presets import PRESETS
+from jaxnst.processes import Processes
 from jaxnst.run import Progress
 from jaxnst.stylization import Interrupted, Result
 
@@ -302,21 +303,34 @@ def study(
     return 1 if done.failed else 0
 
 
-def batch(sources: tuple[str, ...], out: str, extension: str, tile: Tile, quiet: bool, config: Config) -> int:
-    """Make the pictures of many pairs; what is there already is not made again."""
+def batch(
+    sources: tuple[str, ...],
+    out: str,
+    extension: str,
+    tile: Tile,
+    quiet: bool,
+    config: Config,
+    given: Processes,
+) -> int:
+    """Make the pictures of many pairs, or this process's share of them; what is there is not made again."""
     from jaxnst import journal, manifest
+
+    place = processes.find(given)
+    processes.keep_to_own_devices(place)
 
     cache_compiled_programs()
     entries = manifest.read(sources, config, extension)
     try:
-        failures = journal.make_all(entries, Path(out), tile, progress=not quiet)
+        failures = journal.make_all(entries, Path(out), tile, progress=not quiet, place=place)
     except Interrupted:
         print("jaxnst: interrupted; the same command goes on from here.", file=sys.stderr)
         return INTERRUPTED
     for entry, why in failures:
         print(f"jaxnst: {entry.out}: {why}", file=sys.stderr)
     if not quiet:
-        print(f"{out}: {len(entries) - len(failures)} of {len(entries)} pictures", file=sys.stderr)
+        whose = f" of process {place.index}, one of {place.count}" if place.count > 1 else ""
+        count = len(place.share(entries))
+        print(f"{out}: {count - len(failures)} of {count} pictures{whose}", file=sys.stderr)
     return 1 if failures else 0
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import time
 from collections.abc import Iterator
@@ -14,6 +15,10 @@ from jaxnst.errors import InputError
 
 ASIDE = f".{'[0-9a-f]' * 32}.tmp"
 """What `saving.write_whole` and `checkpoint.save` leave behind when they are killed."""
+
+
+NO_LOCKS = (errno.ENOSYS, errno.ENOTSUP, errno.ENOLCK)
+"""What network file systems say that have no locks, or have them switched off."""
 
 
 @contextlib.contextmanager
@@ -31,38 +36,60 @@ def at_work(folder: Path, argument: str = "out", part: int | None = None) -> Ite
     given = os.fspath(folder)
     if folder.exists() and not folder.is_dir():
         raise InputError(f"{argument}: {given!r} is a file; give a folder.")
-    if not folder.exists():
-        saving.check_file(folder, argument)
     with contextlib.ExitStack() as locks:
         try:
-            folder.mkdir(exist_ok=True)
-            whole = locks.enter_context((folder / ".lock").open("w"))
-            own = locks.enter_context((folder / f".lock-{part or 0}").open("w"))
+            folder.mkdir(exist_ok=True)  # first of all, for another process may do it, too
+            whole = locks.enter_context((folder / ".lock").open("w+"))
+            own = locks.enter_context((folder / f".lock-{part or 0}").open("w+"))
         except OSError as error:
+            if not folder.exists():
+                saving.check_file(folder, argument)
             raise InputError(
                 f"{argument}: {given!r} cannot be used ({error.strerror}); choose another."
             ) from error
         alone = _lock(whole)
         if alone:
-            for left_by_a_kill in (*folder.glob(ASIDE), *folder.glob(f"runs/*/{ASIDE}")):
-                left_by_a_kill.unlink(missing_ok=True)
-        # Others of the same work hold `whole` together; each does so alone while it tidies, for a moment.
-        if not (alone if part is None else _lock(own) and _lock(whole, shared=True, seconds=5)):
+            _tidy(folder)
+        refused = alone is False
+        if part is not None:
+            # Others of the same work hold `whole` together; each does so alone while it tidies, for a moment.
+            refused = _lock(own) is False or _lock(whole, shared=True, seconds=60) is False
+        if refused:
             raise InputError(f"{argument}: another process works in {given!r}; wait, or choose another.")
+        yield
+        if part is not None and _lock(whole):  # the last one out, after others that were killed
+            _tidy(folder)
+
+
+@contextlib.contextmanager
+def one_at_a_time(folder: Path) -> Iterator[None]:
+    """Keep the other processes of the same work out of a moment in which each reads what all have written."""
+    with (folder / ".lock-moment").open("w+") as file:
+        _lock(file, seconds=60)  # who keeps it for longer hangs, and shall not keep others from their end
         yield
 
 
-def _lock(file: IO[str], shared: bool = False, seconds: float = 0) -> bool:
-    """Whether the lock could be had within this time."""
+def _tidy(folder: Path) -> None:
+    for left_by_a_kill in (*folder.glob(ASIDE), *folder.glob(f"runs/*/{ASIDE}")):
+        left_by_a_kill.unlink(missing_ok=True)
+
+
+def _lock(file: IO[str], shared: bool = False, seconds: float = 0) -> bool | None:
+    """Whether the lock could be had within this time; None: there are no locks here.
+
+    Without, two at once only do some work twice.
+    """
     try:
         import fcntl
-    except ImportError:  # Windows: two at once only do some work twice
-        return True
+    except ImportError:  # Windows
+        return None
     until = time.monotonic() + seconds
     while True:
         try:
             fcntl.flock(file, (fcntl.LOCK_SH if shared else fcntl.LOCK_EX) | fcntl.LOCK_NB)
-        except OSError:
+        except OSError as error:
+            if error.errno in NO_LOCKS:
+                return None
             if time.monotonic() >= until:
                 return False
             time.sleep(0.05)

@@ -9,15 +9,16 @@ import io
 import json
 import os
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from jaxnst import folders, saving
 from jaxnst.batch import pairs_bar, work_through
 from jaxnst.errors import InputError, TooLargeError
 from jaxnst.manifest import check_apart
+from jaxnst.processes import Place
 from jaxnst.stylization import stop_on_interrupt
 
 if TYPE_CHECKING:
@@ -43,14 +44,8 @@ class Journal:
         """`file`: open for appending, locked."""
         self.folder = folder
         self._file = file
-        records = []
-        for path in folder.glob("journal-*.jsonl"):
-            for line in path.read_bytes().splitlines():
-                with contextlib.suppress(ValueError, KeyError, TypeError):
-                    record = json.loads(line)
-                    records.append((record["time"], record["out"], record))
-        self._last = {out: record for _, out, record in sorted(records, key=lambda each: each[:2])}
-        """By name of the picture, what was written of it last."""
+        self._last = _last_records(folder)
+        """By name of the picture, what was written of it last, as far as this process knows."""
 
     def is_done(self, entry: Entry) -> bool:
         """Whether a pair needs no work any more: its picture is there, or its files are broken."""
@@ -106,12 +101,30 @@ class Journal:
 
     def failures(self, entries: Sequence[Entry]) -> list[tuple[Entry, str]]:
         """Pairs that have no picture, or not the last one, each with why."""
-        last = [(entry, self._last.get(entry.out)) for entry in entries]
-        return [(entry, of["why"]) for entry, of in last if of and of["key"] == entry.key and of["why"]]
+        return _failures(self._last, entries)
 
-    def write_failures(self, entries: Sequence[Entry]) -> None:
-        """Bring `failures.csv` up to date; there is none without failures."""
-        path, failures = self.folder / "failures.csv", self.failures(entries)
+
+def _last_records(folder: Path) -> dict[str, Any]:
+    """By name of the picture, what any process wrote of it last."""
+    records = []
+    for path in folder.glob("journal-*.jsonl"):
+        for line in path.read_bytes().splitlines():
+            with contextlib.suppress(ValueError, KeyError, TypeError):
+                record = json.loads(line)
+                records.append((record["time"], record["out"], record))
+    return {out: record for _, out, record in sorted(records, key=lambda each: each[:2])}
+
+
+def _failures(last: Mapping[str, Any], entries: Sequence[Entry]) -> list[tuple[Entry, str]]:
+    known = [(entry, last.get(entry.out)) for entry in entries]
+    return [(entry, of["why"]) for entry, of in known if of and of["key"] == entry.key and of["why"]]
+
+
+def write_failures(folder: Path, entries: Sequence[Entry]) -> None:
+    """Bring `failures.csv` up to date with the journals of all processes; there is none without failures."""
+    path = folder / "failures.csv"
+    with folders.one_at_a_time(folder):  # so that the last one to write has read what all have written
+        failures = _failures(_last_records(folder), entries)
         if not failures:
             path.unlink(missing_ok=True)
             return
@@ -124,46 +137,54 @@ class Journal:
 
 
 @contextlib.contextmanager
-def opened(folder: Path, index: int = 0) -> Iterator[Journal]:
+def opened(folder: Path, part: int | None = None) -> Iterator[Journal]:
     """Make the folder if its parent is there, and open the journal of one process.
+
+    Args:
+      folder: of the pictures.
+      part: this process's number among several that work here; None: it shall be the only one.
 
     Raises:
       InputError: the folder cannot be made, or another process keeps this journal.
     """
-    path = folder / f"journal-{index}.jsonl"
-    with folders.at_work(folder, part=index), path.open("ab") as file:
+    path = folder / f"journal-{part or 0}.jsonl"
+    with folders.at_work(folder, part=part), path.open("ab") as file:
         if file.tell() and path.read_bytes()[-1:] != b"\n":
             file.write(b"\n")  # after a line that a kill cut off
         yield Journal(folder, file)
 
 
 def make_all(
-    entries: Sequence[Entry], folder: Path, tile: Tile, progress: bool = True
+    entries: Sequence[Entry], folder: Path, tile: Tile, progress: bool = True, place: Place | None = None
 ) -> list[tuple[Entry, str]]:
-    """Make the pictures of all pairs that are not done, and write each when it is there.
+    """Make the pictures of one process's share that are not done, and write each when it is there.
 
     Args:
       entries: from `manifest.read`.
       folder: for the pictures; made, if its parent is there.
       tile: as for `stylize`.
       progress: show a bar on standard error.
+      place: of this process among those that work in this folder; None: it is alone, and does all.
 
     Returns:
-      The pairs that have no picture, or not the last one, each with why; `failures.csv` has them, too.
+      The pairs of the share that have no picture, or not the last one, each with why; `failures.csv` has
+      those of all processes.
 
     Raises:
       InputError: a folder in which pictures cannot be kept.
       Interrupted: by Ctrl-C; the next call goes on where this one stopped.
       OSError: the disk is full or the like; the same.
     """
+    place = place or Place()
     check_apart(entries, folder)
-    with opened(folder) as journal:
-        for entry in entries:
+    with opened(folder, place.index if place.count > 1 else None) as journal:
+        share = place.share(entries)
+        for entry in share:
             saving.check_output(folder / entry.out)
-        left = [entry for entry in entries if not journal.is_done(entry)]
+        left = [entry for entry in share if not journal.is_done(entry)]
         with (
             stop_on_interrupt() as interrupted,
-            pairs_bar(progress, len(entries), len(entries) - len(left)) as show,
+            pairs_bar(progress, len(share), len(share) - len(left)) as show,
             ThreadPoolExecutor(1) as writer,
         ):
             writing: collections.deque[Future[None]] = collections.deque()
@@ -182,5 +203,5 @@ def make_all(
                     written(MOST_WAITING)
             finally:
                 written(0)
-                journal.write_failures(entries)
-        return journal.failures(entries)
+                write_failures(folder, entries)
+        return journal.failures(share)

@@ -91,7 +91,7 @@ def host_bytes() -> int:
 
 def available_bytes() -> int | None:
     """Memory that JAX's default device has left, in bytes; None where it cannot be told."""
-    device = jax.local_devices()[0]
+    device = jax.local_devices()[0]  # not another process's
     if device.platform == "cpu":
         return host_bytes()
     stats = device.memory_stats() or {}

@@ -151,3 +151,19 @@ def test_two_processes_do_not_share_a_journal(tmp_path):
         pass
     with opened(tmp_path / "out", 0), opened(tmp_path / "out", 1):
         pass
+    with (
+        opened(tmp_path / "out", 1),
+        pytest.raises(jaxnst.InputError, match="another process"),
+        opened(tmp_path / "out"),
+    ):
+        pass
+
+
+def test_the_last_to_leave_tidies_up(tmp_path):
+    """After a process that was killed while it wrote, and came back while another was at work."""
+    aside = tmp_path / "out" / f".{'0' * 32}.tmp"
+    with opened(tmp_path / "out", 0):
+        with opened(tmp_path / "out", 1):
+            aside.touch()
+        assert aside.exists()
+    assert not aside.exists()

@@ -1,0 +1,259 @@
+"""Several processes share the work of `jaxnst batch`; none waits for another, or dies with it."""
+
+import contextlib
+import csv
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+
+import jax
+import numpy as np
+import pytest
+from pictures import refusal
+from PIL import Image
+
+from jaxnst.images import read_image
+from jaxnst.processes import Place, Processes, connect, find, keep_to_own_devices
+
+PAIRS = 24
+BROKEN = 5
+"""Of these pairs the one without a content picture, in the share of process 1."""
+
+CLUSTERS = {
+    "SLURM": {
+        "SLURM_JOB_ID": "4711",
+        "SLURM_STEP_NODELIST": "node[001-002]",
+        "SLURM_NTASKS": "2",
+        "SLURM_PROCID": "{index}",
+        "SLURM_LOCALID": "0",
+    },
+    "Open MPI": {
+        "OMPI_MCA_orte_hnp_uri": "1531576320.0;tcp://10.96.0.1,10.148.0.1:34911",
+        "OMPI_COMM_WORLD_SIZE": "2",
+        "OMPI_COMM_WORLD_RANK": "{index}",
+        "OMPI_COMM_WORLD_LOCAL_RANK": "1",
+    },
+}
+"""What the launchers tell each process, as JAX reads it."""
+
+
+def told_by(cluster, index):
+    return {name: value.format(index=index) for name, value in CLUSTERS[cluster].items()}
+
+
+@pytest.fixture
+def no_cluster(monkeypatch):
+    """Nothing that a cluster on which the tests may run says."""
+    for name in os.environ:
+        if name.startswith(("SLURM_", "OMPI_", "KUBERNETES_", "TPU_", "JAX_LOCAL_", "CUDA_VISIBLE")):
+            monkeypatch.delenv(name)
+
+
+@pytest.fixture
+def manifest(tmp_path):
+    """As many steps for each as no other pair has, so that none are computed together."""
+    generator = np.random.default_rng(1)
+    for name in ("content", "style"):
+        Image.fromarray(generator.integers(0, 256, (32, 32, 3), np.uint8)).save(tmp_path / f"{name}.png")
+    with (tmp_path / "manifest.csv").open("w", newline="") as file:
+        writer = csv.writer(file)
+        writer.writerow(["content", "style", "out", "steps"])
+        for index in range(PAIRS):
+            content = "missing.png" if index == BROKEN else "content.png"
+            writer.writerow([content, "style.png", f"{index:02d}.png", 50 + index])
+    return tmp_path / "manifest.csv"
+
+
+@pytest.fixture
+def start(manifest, tmp_path, own_cache, no_cluster):
+    """Starts a process of the batch, given what says which it is; kills what is left at the end."""
+    del own_cache, no_cluster
+    command = [sys.executable, "-m", "jaxnst.cli", "batch", str(manifest), "--out", str(tmp_path / "out")]
+    settings = ["--size", "32", "--content-layers", "relu1_1", "--style-layers", "relu1_1"]
+    with contextlib.ExitStack() as children:
+
+        def run(*flags, **variables):
+            child = subprocess.Popen(
+                [*command, *settings, *flags], stderr=subprocess.PIPE, text=True, env=os.environ | variables
+            )
+            children.callback(child.communicate)
+            children.callback(child.kill)
+            return child
+
+        yield run
+
+
+def records_of(out, index):
+    path = out / f"journal-{index}.jsonl"
+    lines = path.read_text().splitlines() if path.exists() else []
+    return [json.loads(line) for line in lines if line.endswith("}")]
+
+
+def finished_of(out, index):
+    return [record["out"] for record in records_of(out, index) if record["ended"] == "finished"]
+
+
+def kill_at_work(child, out, index):
+    """When it has made two pictures; returns when each that it has made was written."""
+    deadline = time.monotonic() + 120
+    while len(finished_of(out, index)) < 2:
+        assert child.poll() is None, child.stderr.read()
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+    child.send_signal(signal.SIGKILL)
+    child.wait()
+    made = finished_of(out, index)
+    assert len(made) < PAIRS // 2 - 1
+    return {name: (out / name).stat().st_mtime_ns for name in made}
+
+
+def ends(child):
+    _, told = child.communicate(timeout=120)
+    return child.returncode, told.splitlines()[-1]
+
+
+def check_all_is_done(out, made):
+    for index in range(2):
+        names = [record["out"] for record in records_of(out, index)]
+        assert sorted(names) == [f"{number:02d}.png" for number in range(index, PAIRS, 2)]
+    for name, changed in made.items():
+        assert (out / name).stat().st_mtime_ns == changed, f"{name} was made twice"
+    for number in set(range(PAIRS)) - {BROKEN}:
+        assert read_image(out / f"{number:02d}.png").shape == (32, 32, 3)
+    with (out / "failures.csv").open() as file:
+        assert [row["out"] for row in csv.DictReader(file)] == [f"{BROKEN:02d}.png"]
+    assert not list(out.glob(".*.tmp"))
+
+
+def test_killed_and_restarted_while_the_other_works(start, tmp_path):
+    out = tmp_path / "out"
+    numbers = ["--num-processes", "2", "--coordinator-address", f"127.0.0.1:{free_port()}"]
+    first, second = (start(*numbers, "--process-id", str(index)) for index in range(2))
+    made = kill_at_work(second, out, 1)
+    assert first.poll() is None
+    second = start(*numbers, "--process-id", "1")
+    assert ends(first) == (0, f"{out}: 12 of 12 pictures of process 0, one of 2")
+    assert ends(second) == (1, f"{out}: 11 of 12 pictures of process 1, one of 2")
+    check_all_is_done(out, made)
+
+
+def test_process_0_is_killed_and_comes_back_alone(start, tmp_path):
+    """Where `jax.distributed` has its coordinator; a cluster says which process is which."""
+    out = tmp_path / "out"
+    first, second = (start("--distributed", **told_by("SLURM", index)) for index in range(2))
+    made = kill_at_work(first, out, 0)
+    assert ends(second)[0] == 1
+    assert len(records_of(out, 1)) == PAIRS // 2
+    assert len(finished_of(out, 0)) == len(made)
+    assert ends(start("--distributed", **told_by("SLURM", 0)))[0] == 0
+    check_all_is_done(out, made)
+
+
+@pytest.mark.parametrize(("cluster", "devices"), [("SLURM", (0,)), ("Open MPI", (1,))])
+def test_clusters_say_which_process_this_is(no_cluster, monkeypatch, cluster, devices):
+    """And which GPU is its own, unless the launcher hides the others, or the user has said it."""
+    del no_cluster
+    for name, value in told_by(cluster, 1).items():
+        monkeypatch.setenv(name, value)
+    assert find(Processes(distributed=True)) == Place(1, 2, devices)
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "3")
+    assert find(Processes(distributed=True)) == Place(1, 2)
+    monkeypatch.setenv("JAX_LOCAL_DEVICE_IDS", "2,3")
+    assert find(Processes(distributed=True)) == Place(1, 2, (2, 3))
+
+
+def test_other_processes_devices_are_hidden():
+    try:
+        keep_to_own_devices(Place(1, 2, (2, 3)))
+        assert jax.config.values["jax_cuda_visible_devices"] == "2,3"
+        assert jax.config.values["jax_rocm_visible_devices"] == "2,3"
+    finally:
+        keep_to_own_devices(Place(devices=("all",)))
+
+
+@pytest.mark.parametrize(
+    ("given", "named"),
+    [
+        ({"distributed": True}, "no cluster is found"),
+        ({"distributed": True, "num_processes": 2}, "leave"),
+        ({"num_processes": 2}, "one is missing"),
+        ({"process_id": 0}, "one is missing"),
+        ({"coordinator_address": "host:1"}, "one is missing"),
+        ({"num_processes": 2, "process_id": 2}, "no process 2 of 2"),
+        ({"num_processes": 2, "process_id": -1}, "no process -1 of 2"),
+        ({"num_processes": 0, "process_id": 0}, "no process 0 of 0"),
+        ({"num_processes": 2, "process_id": 0, "coordinator_address": "host"}, "HOST:PORT"),
+    ],
+)
+def test_what_does_not_go_together(no_cluster, given, named):
+    del no_cluster
+    assert named in refusal(find, Processes(**given))
+
+
+def test_a_cluster_that_talks_nonsense(no_cluster, monkeypatch):
+    del no_cluster
+    for name, value in told_by("SLURM", 0).items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.setenv("SLURM_NTASKS", "many")
+    assert "'many'" in refusal(find, Processes(distributed=True))
+
+
+def test_shares_are_all_of_the_work_once():
+    shares = [Place(index, 3).share(range(8)) for index in range(3)]
+    assert [list(share) for share in shares] == [[0, 3, 6], [1, 4, 7], [2, 5]]
+
+
+CONNECT = """
+import sys, jax
+from jaxnst.errors import InputError
+from jaxnst.memory import available_bytes
+from jaxnst.processes import Processes, connect
+index, address, seconds = sys.argv[1:]
+try:
+    connect(Processes(num_processes=2, process_id=int(index), coordinator_address=address), float(seconds))
+except InputError as error:
+    sys.exit(str(error))
+print(jax.process_count(), len(jax.devices()), len(jax.local_devices()), available_bytes() > 0)
+"""
+
+
+def meeting(index, port, seconds):
+    command = [sys.executable, "-c", CONNECT, str(index), f"127.0.0.1:{port}", str(seconds)]
+    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+
+
+def free_port():
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        return server.getsockname()[1]
+
+
+def test_processes_come_together():
+    port = free_port()
+    with meeting(0, port, 60) as first, meeting(1, port, 60) as second:
+        try:
+            for child in (first, second):
+                assert child.communicate(timeout=60)[0].split() == ["2", "2", "1", "True"]
+        finally:
+            first.kill()
+            second.kill()
+
+
+def test_a_process_whose_coordinator_is_not_there():
+    with meeting(1, free_port(), 1) as child:
+        try:
+            _, told = child.communicate(timeout=60)
+        finally:
+            child.kill()
+    assert child.returncode == 1
+    assert "did not come together at '127.0.0.1:" in told.splitlines()[0]
+
+
+def test_a_port_that_is_taken():
+    with socket.create_server(("", 0)) as server:
+        address = f"127.0.0.1:{server.getsockname()[1]}"
+        assert "cannot be used here" in refusal(connect, Processes(False, 2, 0, address))
+    assert "HOST:PORT" in refusal(connect, Processes(num_processes=2, process_id=1))
