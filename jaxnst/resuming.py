@@ -121,12 +121,14 @@ class Checkpoint:
             raise InputError(f"checkpoint: {self.given!r} must end in {' or '.join(EXTENSIONS)}; rename it.")
         self._seconds = 60 * float(minutes)
         self._saved = time.monotonic()
+        self.step = 0
+        """That the file holds; 0: there is none."""
         self._whose: Mapping[str, Any] = {}
         self._ends: set[int] = set()
         self._about = checkpoint.about(self.path) if self.path.exists() else None
         if self.path.exists() and (self._about is None or "whose" not in self._about):
             raise InputError(
-                f"checkpoint: {self.given!r} is damaged or not a checkpoint of stylize; name another."
+                f"checkpoint: {self.given!r} is damaged or not a checkpoint of stylize; give another file."
             )
 
     def tile(self, tile: Tile) -> Tile:
@@ -149,13 +151,14 @@ class Checkpoint:
             more = len(differences) - MOST_TOLD
             told = ", ".join(differences[:MOST_TOLD]) + (f", and {more} more" if more > 0 else "")
             raise InputError(
-                f"checkpoint: {self.given!r} is of another run ({told}); name another, or delete it."
+                f"checkpoint: {self.given!r} is of another run ({told}); give another file, or delete it."
             )
         found = checkpoint.load(self.path)
         if found is None:
-            raise InputError(f"checkpoint: {self.given!r} is damaged; name another, or delete it.")
+            raise InputError(f"checkpoint: {self.given!r} is damaged; give another file, or delete it.")
         record = _read(*found, names=to_objective(plan.config).names)
-        log.info("checkpoint: %s, after %d steps", self.given, record.steps)
+        self.step = record.steps
+        log.info("checkpoint: %s, after %d steps", self.given, self.step)
         return record
 
     def due(self, step: int) -> bool:
@@ -179,6 +182,7 @@ class Checkpoint:
             about |= {"step": state.step, "scale": state.scale, "ended": "", "why": ""}
         try:
             checkpoint.save(self.path, arrays, about)
+            self.step = record.steps
         except (OSError, MemoryError) as error:
             warnings.warn(f"{self.given}: the checkpoint could not be written ({error})", stacklevel=2)
         self._saved = time.monotonic()

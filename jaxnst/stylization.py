@@ -274,6 +274,8 @@ def _work(
         file.save(record, None)
     elif file is not None and state is not None:
         file.save(record, state())
+    if file is not None and record.ended == "out of memory":
+        record.why += f"; the same call goes on after step {file.step}"
 
 
 def gather(
