@@ -163,7 +163,7 @@ def optimise(
             pictures = jnp.stack([first_picture(plan, size) for plan in plans])
             keys = jnp.stack([jax.random.key(plan.config.seed) for plan in plans])
             state = _start(problem, mesh, axes, inputs, pictures, keys)
-            state = state if leaves is None else with_leaves(state, leaves)
+            state = state if leaves is None else jax.device_put(with_leaves(state, leaves))
             resume = leaves = None  # as large as the state
         if scale and begin <= first:
             state = _carry(problem, mesh, size, state)

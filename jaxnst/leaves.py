@@ -21,7 +21,7 @@ def leaves_of(tree: Any) -> list[np.ndarray]:
 
 
 def with_leaves(like: T, leaves: Sequence[np.ndarray]) -> T:
-    """The pytree again, on the device, from one of its structure (arrays, or their shapes).
+    """The pytree again, still on the host but for the keys, from one of its structure (arrays or shapes).
 
     Raises:
       ValueError: there are more or fewer leaves than the structure has.
@@ -38,6 +38,5 @@ def _plain(leaf: Array) -> Array:
     return jax.random.key_data(leaf) if _is_key(leaf) else leaf
 
 
-def _as(like: Any, leaf: np.ndarray) -> Array:
-    array = jnp.asarray(leaf)
-    return jax.random.wrap_key_data(array) if _is_key(like) else array
+def _as(like: Any, leaf: np.ndarray) -> Any:
+    return jax.random.wrap_key_data(jnp.asarray(leaf)) if _is_key(like) else leaf

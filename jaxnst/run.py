@@ -228,7 +228,11 @@ def _resumed(plan: Plan, state: State) -> _Present:
         return variable, solver.Memory(problem.optimizer(1.0).init(variable), jax.random.key(0))
 
     like = jax.eval_shape(started, state.leaves[0])
-    variable, memory = sharding.spread(plan.mesh, with_leaves(like, state.leaves), plan.sizes[state.scale])
+    found = with_leaves(like, state.leaves)
+    if plan.mesh is None:
+        variable, memory = jax.device_put(found)
+    else:  # which puts on each device its part alone
+        variable, memory = sharding.spread(plan.mesh, found, plan.sizes[state.scale])
     return _Present(state.step, state.scale, variable, memory)
 
 

@@ -266,8 +266,7 @@ def test_what_auto_chose_for_tiles_stays(pictures, file, monkeypatch):
     settings = FAST | {"size": 96}
     expected = jaxnst.stylize(*pictures, **settings, tile=64)
     with monkeypatch.context() as patch:
-        patch.setattr("jaxnst.memory.choose_tile", None)
-        patch.setattr("jaxnst.plan.choose_tile", lambda *_: 64)
+        patch.setattr("jaxnst.plan.choose_tile", lambda *_: (64, None))
         jaxnst.stylize(*pictures, **settings, tile="auto", checkpoint=file, callback=lambda p: p.step < 3)
     assert_same(jaxnst.stylize(*pictures, **settings, tile="auto", checkpoint=file), expected)
 
