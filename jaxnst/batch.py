@@ -20,7 +20,7 @@ import numpy as np
 from jaxnst import images, lanes
 from jaxnst.config import Config
 from jaxnst.devices import Devices, for_pairs
-from jaxnst.errors import InputError
+from jaxnst.errors import InputError, TooLargeError
 from jaxnst.memory import available_bytes, host_bytes
 from jaxnst.plan import Networks, Pictures, Plan, prepare
 from jaxnst.stylization import (
@@ -298,6 +298,8 @@ def _alone(plan: Plan, stop: Callable[[], bool]) -> Result:
     result = run_plan(plan, lambda _: "stopped" if stop() else None)
     if result.ended == "stopped":
         raise Interrupted
+    if result.ended == "out of memory":
+        raise TooLargeError(f"memory ran out after {len(result.history['total'])} steps.")
     return result
 
 

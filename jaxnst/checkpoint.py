@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
-import uuid
+import zlib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import h5py
 import numpy as np
+
+from jaxnst import saving
 
 
 def save(path: Path, arrays: Mapping[str, np.ndarray], about: Mapping[str, Any]) -> None:
@@ -23,15 +26,13 @@ def save(path: Path, arrays: Mapping[str, np.ndarray], about: Mapping[str, Any])
     Raises:
       OSError: the disk is full or the like; the old file is still there.
     """
-    aside = path.with_name(f".{uuid.uuid4().hex}.tmp")
-    try:
-        with h5py.File(aside, "w") as file:
-            for name, array in arrays.items():
-                file[f"arrays/{name}"] = array
-            file.attrs["about"] = json.dumps(dict(about))
-        aside.replace(path)
-    finally:
-        aside.unlink(missing_ok=True)
+    # Each time the same name aside, so that what a kill leaves there goes with the next checkpoint.
+    digits = hashlib.sha256(path.name.encode()).hexdigest()[:32]
+    with saving.written_aside(path, digits) as aside, h5py.File(aside, "w") as file:
+        for name, array in arrays.items():
+            file[f"arrays/{name}"] = array
+        file.attrs["about"] = json.dumps(dict(about))
+        file.attrs["checksum"] = _checksum(arrays)
 
 
 def about(path: Path) -> dict[str, Any] | None:
@@ -44,7 +45,7 @@ def about(path: Path) -> dict[str, Any] | None:
 
 
 def load(path: Path) -> tuple[dict[str, np.ndarray], dict[str, Any]] | None:
-    """Read a checkpoint: its arrays and what is said about them; None as for `about`."""
+    """Read a checkpoint: its arrays and what is said about them; None as for `about`, or if it is damaged."""
     said, found = about(path), {}
 
     def keep(name: str, item: h5py.Group | h5py.Dataset) -> None:
@@ -54,6 +55,15 @@ def load(path: Path) -> tuple[dict[str, np.ndarray], dict[str, Any]] | None:
     try:
         with h5py.File(path, "r") as file:
             file.visititems(keep)
-    except (OSError, RuntimeError):
+            whole = file.attrs["checksum"] == _checksum(found)
+    except (OSError, KeyError, RuntimeError):
         return None
-    return None if said is None else (found, said)
+    return (found, said) if whole and said is not None else None
+
+
+def _checksum(arrays: Mapping[str, np.ndarray]) -> int:
+    """Of all bytes: HDF5 itself would not tell a flipped one."""
+    found = 0
+    for name in sorted(arrays):
+        found = zlib.crc32(np.ascontiguousarray(arrays[name]).data, zlib.crc32(name.encode(), found))
+    return found

@@ -15,7 +15,7 @@ import tyro
 from tyro.conf import OmitArgPrefixes, Positional, arg
 
 from jaxnst import commands, recipes, saving
-from jaxnst.commands import INTERRUPTED, Output, Resources
+from jaxnst.commands import INTERRUPTED, Output, Resources, Resuming
 from jaxnst.config import Config
 from jaxnst.errors import InputError
 from jaxnst.processes import Processes
@@ -63,6 +63,7 @@ def _run(arguments: list[str]) -> int:
         /,
         output: Annotated[Output, OmitArgPrefixes],
         resources: Annotated[Resources, OmitArgPrefixes],
+        resuming: Annotated[Resuming, OmitArgPrefixes],
         preset: Annotated[str | None, arg(metavar="NAME")] = None,
         config: Annotated[str | None, arg(metavar="FILE")] = None,
         settings: Annotated[Config, OmitArgPrefixes] = base,
@@ -74,19 +75,21 @@ def _run(arguments: list[str]) -> int:
           style: one painting, or several to mix.
           output: where the picture goes.
           resources: how the machine is used.
+          resuming: where a run that was stopped or killed goes on.
           preset: start from a published system (see `jaxnst presets`).
           config: start from the settings saved in a picture that jaxnst made.
           settings: every setting of the run.
         """
         del preset, config  # already in `settings`
         run = partial(stylize, content, style, tile=resources.tile)
-        return commands.make(run, output, settings, saved)
+        return commands.make(run, output, resuming, settings, saved)
 
     def reconstruct_command(
         picture: Annotated[str, Positional, arg(metavar="PICTURE")],
         /,
         output: Annotated[Output, OmitArgPrefixes],
         resources: Annotated[Resources, OmitArgPrefixes],
+        resuming: Annotated[Resuming, OmitArgPrefixes],
         layer: Annotated[tuple[str, ...], arg(metavar="LAYER")] = (),
         preset: Annotated[str | None, arg(metavar="NAME")] = None,
         config: Annotated[str | None, arg(metavar="FILE")] = None,
@@ -98,6 +101,7 @@ def _run(arguments: list[str]) -> int:
           picture: what to reconstruct.
           output: where the picture goes.
           resources: how the machine is used.
+          resuming: where a run that was stopped or killed goes on.
           layer: reconstruct the content from these layers; without it, the style from `--style-layers`.
           preset: start from a published system (see `jaxnst presets`).
           config: start from the settings saved in a picture that jaxnst made.
@@ -105,7 +109,7 @@ def _run(arguments: list[str]) -> int:
         """
         del preset, config
         run = partial(recipes.reconstruct, picture, layer or None, tile=resources.tile)
-        return commands.make(run, output, settings, saved)
+        return commands.make(run, output, resuming, settings, saved)
 
     def interpolate_command(
         content: Annotated[str, Positional, arg(metavar="CONTENT")],

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import dataclasses
 import io
 import json
 import logging
@@ -64,12 +65,26 @@ class Resources:
     never."""
 
 
-def make(run: Callable[..., Result], output: Output, config: Config, saved: dict[str, Any]) -> int:
+@dataclass(frozen=True)
+class Resuming:
+    """How a run that was stopped or killed goes on."""
+
+    checkpoint: Annotated[str | None, arg(metavar="FILE.h5")] = None
+    """Keep in this file what the run needs to go on, and go on from it if it is there. After a finished run
+    the same command gives its picture again; delete the file to start anew."""
+    checkpoint_minutes: float = 10.0
+    """Between two checkpoints; 0: at each step. One is also made when a scale or the run ends."""
+
+
+def make(
+    run: Callable[..., Result], output: Output, resuming: Resuming, config: Config, saved: dict[str, Any]
+) -> int:
     """Run something that makes one picture, and write it.
 
     Args:
-      run: takes `config`, `progress` and `callback`.
+      run: takes `config`, `progress`, `callback`, `checkpoint` and `checkpoint_minutes`.
       output: where to.
+      resuming: from where, if it was begun before.
       config: the settings.
       saved: what the picture says whose settings were taken; empty if there was none.
 
@@ -78,7 +93,8 @@ def make(run: Callable[..., Result], output: Output, config: Config, saved: dict
     """
     with _ready(output):
         writer = _snapshot_writer(output, config) if output.snapshots else None
-        result = run(config=config, progress=not output.quiet, callback=writer)
+        settings = {"config": config, "progress": not output.quiet, "callback": writer}
+        result = run(**settings, **dataclasses.asdict(resuming))
     with _undisturbed():
         _save(output, result.array, result.metadata)
         if output.history is not None:
@@ -87,6 +103,8 @@ def make(run: Callable[..., Result], output: Output, config: Config, saved: dict
     _tell(output, f"{width}x{height}, {len(result.history['total'])} steps, {result.seconds:.0f} s")
     if saved.get("config", {}).get("weights") == config.weights:
         _compare_weights(saved, result)
+    if resuming.checkpoint is not None and result.ended == "interrupted":
+        print("jaxnst: interrupted; the same command goes on from here.", file=sys.stderr)
     return STATUS.get(result.ended, 1)
 
 

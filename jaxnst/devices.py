@@ -67,4 +67,4 @@ def _checked(mesh: Mesh) -> Mesh:
     if not mesh.axis_names or set(mesh.axis_names) - set(AXES):
         raise InputError(f"devices: a mesh with axes {mesh.axis_names}; its axes are called {AXES}.")
     devices = mesh.devices if mesh.axis_names[0] == "pairs" else mesh.devices.T
-    return sharding.make_mesh(devices.ravel(), mesh.shape.get("rows", 1))
+    return sharding.make_mesh(devices.ravel().tolist(), mesh.shape.get("rows", 1))

@@ -14,7 +14,7 @@ from jaxnst import saving
 from jaxnst.errors import InputError
 
 ASIDE = f".{'[0-9a-f]' * 32}.tmp"
-"""What `saving.write_whole` and `checkpoint.save` leave behind when they are killed."""
+"""What `saving.written_aside` leaves behind when it is killed."""
 
 
 NO_LOCKS = (errno.ENOSYS, errno.ENOTSUP, errno.ENOLCK)

@@ -20,6 +20,7 @@ import numpy as np
 from jaxnst.core import sharding, solver
 from jaxnst.core.compilation import jit
 from jaxnst.inputs import first_picture, inputs_at, params_of_steps, render_at, target_shapes
+from jaxnst.leaves import with_leaves
 from jaxnst.memory import NETWORK_BYTES, available_bytes, estimate_bytes
 from jaxnst.plan import Plan
 from jaxnst.translate import to_precision, to_transforms
@@ -61,7 +62,7 @@ class Progress:
       losses: of the pictures after these steps, by name, `[lanes]`; not a number where a lane has diverged.
       render: makes the pictures, not clipped, `[lanes, H, W, 3]`; of a lane that has diverged, the last that
         had a loss.
-      state: for step `step + 1`; good until that is made, as `render` is. See `leaves_of`.
+      state: for step `step + 1`; good until that is made, as `render` is. See `jaxnst.leaves`.
     """
 
     step: int
@@ -162,7 +163,7 @@ def optimise(
             pictures = jnp.stack([first_picture(plan, size) for plan in plans])
             keys = jnp.stack([jax.random.key(plan.config.seed) for plan in plans])
             state = _start(problem, mesh, axes, inputs, pictures, keys)
-            state = state if leaves is None else _with_leaves(state, leaves)
+            state = state if leaves is None else jax.device_put(with_leaves(state, leaves))
             resume = leaves = None  # as large as the state
         if scale and begin <= first:
             state = _carry(problem, mesh, size, state)
@@ -171,25 +172,6 @@ def optimise(
             found = {name: np.asarray(losses[name]) for name in problem.objective.names}
             render = functools.partial(_pictures, problem, mesh, axes, inputs, state.good)
             yield Progress(step, found, render, state)
-
-
-def leaves_of(state: State) -> list[np.ndarray]:
-    """A state as plain arrays, for `optimise` to resume from."""
-    return [np.asarray(_plain(leaf)) for leaf in jax.tree.leaves(state)]
-
-
-def _plain(leaf: Array) -> Array:
-    return jax.random.key_data(leaf) if jnp.issubdtype(leaf.dtype, jax.dtypes.prng_key) else leaf
-
-
-def _with_leaves(like: State, leaves: Sequence[np.ndarray]) -> State:
-    def of(old: Array, new: np.ndarray) -> Array:
-        array = jnp.asarray(new)
-        return jax.random.wrap_key_data(array) if jnp.issubdtype(old.dtype, jax.dtypes.prng_key) else array
-
-    return jax.tree.unflatten(
-        jax.tree.structure(like), [of(*pair) for pair in zip(jax.tree.leaves(like), leaves, strict=True)]
-    )
 
 
 def _together(

@@ -97,6 +97,8 @@ def interpolate(
       InputError: anything given that cannot work.
     """
     of_config, others = _split(settings)
+    if "checkpoint" in others:
+        raise InputError("checkpoint: it is of one run, and interpolate makes several; leave it out.")
     chosen = resolve_config(preset, config, of_config)
     if not isinstance(styles, list | tuple) or len(styles) != 2:
         raise InputError("styles: give two style pictures to go between.")

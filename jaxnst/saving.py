@@ -5,11 +5,12 @@ Knows formats, EXIF and paths; `jaxnst.images` reads what is written here.
 
 from __future__ import annotations
 
+import contextlib
 import io
 import json
 import os
 import uuid
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -145,11 +146,26 @@ def write_whole(path: PathLike, data: bytes) -> None:
     Raises:
       OSError: the disk is full or the like.
     """
-    target = expand(path).resolve()  # so that a symbolic link stays one
     # Not tempfile: its files are readable by their owner only, and would stay so after the rename.
-    aside = target.with_name(f".{uuid.uuid4().hex}.tmp")
-    try:
+    with written_aside(path, uuid.uuid4().hex) as aside:
         aside.write_bytes(data)
+
+
+@contextlib.contextmanager
+def written_aside(path: PathLike, name: str) -> Iterator[Path]:
+    """Give a place to write a file, which gets its path when it is whole and on the disk, or not at all.
+
+    Args:
+      path: of the file; a symbolic link stays one.
+      name: 32 hexadecimal digits that no one else uses in this folder; a kill leaves a file of this name.
+
+    Raises:
+      OSError: the disk is full or the like; what was there before still is.
+    """
+    target = expand(path).resolve()
+    aside = target.with_name(f".{name}.tmp")
+    try:
+        yield aside
         with aside.open("r+b") as file:
             os.fsync(file.fileno())  # or a power cut leaves the new name with nothing in it
         aside.replace(target)

@@ -20,22 +20,30 @@ import numpy as np
 from jaxnst import images, saving
 from jaxnst.config import Config
 from jaxnst.devices import Devices, for_one_picture
-from jaxnst.errors import InputError, choose
+from jaxnst.errors import InputError, TooLargeError, choose
 from jaxnst.memory import Tile, estimate_bytes
 from jaxnst.plan import Pictures, Plan, prepare
 from jaxnst.presets import PRESETS
-from jaxnst.run import DivergedError, Progress, optimise
-from jaxnst.translate import to_objective
+from jaxnst.resuming import Checkpoint, Record, new_record
+from jaxnst.run import DivergedError, OutOfMemoryError, Progress, optimise
 
 if TYPE_CHECKING:
     import PIL.Image
     from jaxtyping import Float
 
-    from jaxnst.images import Picture
+    from jaxnst.images import PathLike, Picture
 
 log = logging.getLogger("jaxnst")
 
 NO_FIRST_LOSS = "the loss of the first picture is not a finite number; use smaller weights."
+
+NO_MEMORY = (
+    "size: memory ran out before there was a picture; a smaller size or tile, or for lbfgs a smaller memory, "
+    "needs less."
+)
+
+OVER = ("finished", "diverged")
+"""Ways for a run to end after which the same call would come to the same."""
 
 
 @dataclass(frozen=True)
@@ -47,8 +55,9 @@ class Result:
       history: `total`, `content`, `style`, `tv`, and every other part that has a weight: one value for each
         step, before it; the parts unweighted.
       config: the settings that made it.
-      seconds: wall-clock time, with compilation.
-      ended: why the run ended: finished, stopped (by the callback), interrupted (by Ctrl-C) or diverged.
+      seconds: wall-clock time, with compilation; of all parts of a run that was resumed.
+      ended: why the run ended: finished, stopped (by the callback), interrupted (by Ctrl-C), diverged or out
+        of memory.
       weights_sha256: digest of the network's weights.
       snapshots: `{step: array}` for every step asked for.
     """
@@ -122,6 +131,8 @@ def stylize(
     snapshots: int = 0,
     tile: Tile = "auto",
     devices: Devices = None,
+    checkpoint: PathLike | None = None,
+    checkpoint_minutes: float = 10.0,
     **settings: Any,
 ) -> Result:
     """Make a picture with the content of one picture and the style of another.
@@ -143,13 +154,21 @@ def stylize(
       devices: spread the rows of the picture over several, to the same result: how many, "all" (those of
         other processes too, under `jax.distributed`), a sequence of `jax.Device`, or a `jax.sharding.Mesh`
         with an axis `rows`. None: the first alone.
+      checkpoint: an HDF5 file (.h5) for all that the run needs to go on. If it is there, the run goes on from
+        it, on the same device to the same bits as if it had never stopped; if it holds a finished run, its
+        result is returned at once. Delete it to start anew.
+      checkpoint_minutes: between two checkpoints; 0: at each step. One is also made at the end of each scale
+        and of the run, and when a callback or Ctrl-C stops it.
       **settings: fields of `Config` by name, over the preset or config.
 
     Returns:
-      A `Result`. Ctrl-C ends the run early as a callback's False does.
+      A `Result`. Ctrl-C ends the run early as a callback's False does; so does memory that runs out, or a
+      loss that is no number any more, with a warning and the last good picture.
 
     Raises:
-      InputError: anything given that cannot work, before any compilation.
+      InputError: anything given that cannot work, a checkpoint of another run included, before any
+        compilation; or the first picture has no finite loss.
+      TooLargeError: memory ran out before there was a picture.
 
     Source: Gatys, Ecker and Bethge 2016, Image style transfer using convolutional neural networks.
     """
@@ -159,14 +178,18 @@ def stylize(
         raise InputError(f"snapshots: {snapshots} is negative; 0 keeps none.")
     if callback is not None and not callable(callback):
         raise InputError(f"callback: {callback!r} is not a function.")
+    file = None if checkpoint is None else Checkpoint(checkpoint, checkpoint_minutes)
     given, config = gather(content, style, content_masks, style_masks, config)
+    tile = tile if file is None else file.tile(tile)
     plan = prepare(given, config, tile=tile, meshes=for_one_picture(devices))
+    record = new_record(plan) if file is None else file.record(plan, snapshots)
     log.info("devices: %s", jax.local_devices()[0] if plan.mesh is None else plan.mesh)
     log.info("sizes: %s", ", ".join(f"{width}x{height}" for height, width in plan.sizes))
     estimated = estimate_bytes(plan.config, *plan.sizes[-1], plan.tile, plan.mesh)
     log.info("memory: about %.2f GB", estimated / 1e9)
     log.info("tile: %s", plan.tile)
-    with stop_on_interrupt() as interrupted, _progress_bar(progress, plan.config.steps) as show:
+    prepared = time.perf_counter()
+    with stop_on_interrupt() as interrupted, _progress_bar(progress, plan.config.steps, record.steps) as show:
 
         def after(state: Progress) -> str | None:
             show(state)
@@ -174,14 +197,20 @@ def stylize(
                 return "stopped"
             return "interrupted" if interrupted.is_set() else None
 
-        result = run_plan(plan, after, snapshots)
-    return dataclasses.replace(result, seconds=time.perf_counter() - began)
+        # A callback may stop the run at any step, whose state must be at hand then.
+        result = run_plan(
+            plan, after, snapshots, record, file, lambda: bool(callback) or interrupted.is_set()
+        )
+    return dataclasses.replace(result, seconds=result.seconds + prepared - began)
 
 
 def run_plan(
     plan: Plan,
     after: Callable[[Progress], str | None],
     snapshots: int = 0,
+    record: Record | None = None,
+    file: Checkpoint | None = None,
+    stoppable: Callable[[], bool] = lambda: True,
 ) -> Result:
     """Make the picture of a plan.
 
@@ -189,40 +218,64 @@ def run_plan(
       plan: from `prepare`.
       after: called after each step; a reason to stop, as for `Result.ended`, and what exists is returned.
       snapshots: as for `stylize`.
+      record: to go on from; None: a new one.
+      file: where to keep it.
+      stoppable: asked at each step; where there is a file, the run stops only after saying True, because each
+        such step has to wait for the one before.
 
     Raises:
       InputError: not even the first picture has a loss.
+      TooLargeError: memory ran out before there was a picture.
     """
-    began = time.perf_counter()
-    image, ended = None, "finished"
-    history: dict[str, list[float]] = {name: [] for name in to_objective(plan.config).names}
-    kept: dict[int, np.ndarray] = {}
-    try:
-        for state in optimise(plan):
-            image = state.render
-            for name, loss in state.losses.items():
-                history[name].append(loss)
-            if snapshots and state.step % snapshots == 0:
-                kept[state.step] = state.image
-            if reason := after(state):
-                ended = reason
-                break
-    except DivergedError as error:
-        image, ended = error.image, "diverged"
-        warnings.warn(str(error), stacklevel=3)
-    if image is None:
-        raise InputError(NO_FIRST_LOSS)
-    # A run that ended at a coarse scale still has a picture of the size that was asked for.
-    array = images.resize(np.clip(np.asarray(image()), 0, 1), plan.sizes[-1])
+    record = record or new_record(plan)
+    if not record.ended:
+        _work(plan, after, snapshots, record, file, stoppable)
+    if record.why:
+        warnings.warn(record.why, stacklevel=3)
     return Result(
-        array=array,
-        history={name: np.array(losses, np.float32) for name, losses in history.items()},
+        # A run that ended at a coarse scale still has a picture of the size that was asked for.
+        array=images.resize(record.picture(), plan.sizes[-1]),
+        history={name: np.array(losses, np.float32) for name, losses in record.history.items()},
         config=plan.config,
-        seconds=time.perf_counter() - began,
-        ended=ended,
+        seconds=record.seconds,
+        ended=record.ended,
         weights_sha256=plan.weights.sha256,
-        snapshots=kept,
+        snapshots=record.snapshots,
     )
+
+
+def _work(
+    plan: Plan,
+    after: Callable[[Progress], str | None],
+    snapshots: int,
+    record: Record,
+    file: Checkpoint | None,
+    stoppable: Callable[[], bool],
+) -> None:
+    """Make the steps, take them down in the record and the record to the file."""
+    ended, state = "", None
+    settle = None if file is None else (lambda step: stoppable() or file.due(step))
+    try:
+        for progress in optimise(plan, record.take_state(), settle):
+            record.add(progress, snapshots)
+            ended, state = after(progress) or "", progress.state
+            if ended and (file is None or state is not None):
+                break
+            if file is not None and state is not None and file.due(progress.step):
+                file.save(record, state())
+    except DivergedError as error:
+        record.image, record.why, ended, state = error.image, str(error), "diverged", None
+    except OutOfMemoryError as error:
+        record.why, ended, state = str(error), "out of memory", error.state
+    if record.image is None:
+        raise InputError(NO_FIRST_LOSS) if ended == "diverged" else TooLargeError(NO_MEMORY)
+    record.ended = ended or "finished"
+    if file is not None and record.ended in OVER:
+        file.save(record, None)
+    elif file is not None and state is not None:
+        file.save(record, state())
+    if file is not None and record.ended == "out of memory":
+        record.why += f"; the same call goes on after step {file.step}"
 
 
 def gather(
@@ -246,13 +299,13 @@ def _name_of_mask(mask: Picture) -> str:
 
 
 @contextlib.contextmanager
-def _progress_bar(wanted: bool, steps: int) -> Iterator[Callable[[Progress], None]]:
+def _progress_bar(wanted: bool, steps: int, done: int) -> Iterator[Callable[[Progress], None]]:
     if not wanted:
         yield lambda state: None
         return
     from tqdm import tqdm
 
-    with tqdm(total=steps, unit="step", dynamic_ncols=True) as bar:
+    with tqdm(total=steps, initial=done, unit="step", dynamic_ncols=True) as bar:
 
         def show(state: Progress) -> None:
             losses = {name: f"{value:.3g}" for name, value in state.losses.items()}

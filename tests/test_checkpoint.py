@@ -1,9 +1,12 @@
 """A checkpoint is the whole old one or the whole new one."""
 
+import os
+from pathlib import Path
+
 import numpy as np
 import pytest
 
-from jaxnst import checkpoint
+from jaxnst import checkpoint, folders
 
 
 def test_comes_back_bit_for_bit(tmp_path):
@@ -32,12 +35,30 @@ def test_a_failed_write_leaves_the_old_one(tmp_path):
     assert [each.name for each in tmp_path.iterdir()] == ["work.h5"]
 
 
-@pytest.mark.parametrize("damage", ["missing", "empty", "cut", "other"])
+@pytest.mark.parametrize("damage", ["missing", "empty", "cut", "flipped", "other"])
 def test_what_cannot_be_read_is_none(tmp_path, damage):
     path = tmp_path / "work.h5"
     if damage != "missing":
-        checkpoint.save(path, {"a": np.zeros(1000)}, {})
+        array = np.random.default_rng(0).random(1000)
+        checkpoint.save(path, {"a": array}, {})
         data = path.read_bytes()
-        path.write_bytes({"empty": b"", "cut": data[: len(data) // 2], "other": b"not HDF5" * 99}[damage])
+        at = data.index(array.tobytes()) + 4000
+        flipped = data[:at] + bytes([data[at] ^ 1]) + data[at + 1 :]
+        cut = data[: len(data) // 2]
+        path.write_bytes({"empty": b"", "cut": cut, "flipped": flipped, "other": b"not HDF5" * 99}[damage])
     assert checkpoint.load(path) is None
-    assert checkpoint.about(path) is None
+    if damage != "flipped":  # for which all of it must be read
+        assert checkpoint.about(path) is None
+
+
+def test_what_a_kill_left_aside_goes_with_the_next(tmp_path, monkeypatch):
+    path = tmp_path / "work.h5"
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "unlink", lambda *_, **__: None)
+        patch.setattr(os, "fsync", lambda _: 1 / 0)
+        with pytest.raises(ZeroDivisionError):
+            checkpoint.save(path, {"a": np.zeros(2)}, {})
+    assert [each.name for each in tmp_path.glob(folders.ASIDE)] != []
+    assert not path.exists()
+    checkpoint.save(path, {"a": np.zeros(2)}, {"step": 2})
+    assert [each.name for each in tmp_path.iterdir()] == ["work.h5"]

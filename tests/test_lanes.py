@@ -8,6 +8,7 @@ import pytest
 
 import jaxnst
 from jaxnst import lanes
+from jaxnst.leaves import leaves_of
 from jaxnst.plan import Pictures, prepare
 
 SMALL = {
@@ -135,7 +136,7 @@ def test_goes_on_from_its_leaves_bit_for_bit(plans, at):
     settings = [{"start_size": 16, "seed": seed, "start": "blend", "random_shift": 0.95} for seed in (0, 1)]
     whole = [(state.step, state.losses, state.images) for state in lanes.optimise(plans(*settings))]
     cut = next(itertools.islice(lanes.optimise(plans(*settings)), at, None))
-    saved = (cut.step + 1, lanes.leaves_of(cut.state))
+    saved = (cut.step + 1, leaves_of(cut.state))
     rest = [(state.step, state.losses, state.images) for state in lanes.optimise(plans(*settings), saved)]
     assert [step for step, *_ in rest] == list(range(at + 1, 5))
     for (_, losses, images), (_, others, also) in zip(whole[at + 1 :], rest, strict=True):
@@ -155,5 +156,5 @@ def test_memory_decides_how_many(plans, monkeypatch):
 
 def test_keys_go_through_plain_arrays(plans):
     state = next(lanes.optimise(plans({}))).state
-    assert all(isinstance(leaf, np.ndarray) for leaf in lanes.leaves_of(state))
-    assert len(lanes.leaves_of(state)) == len(jax.tree.leaves(state))
+    assert all(isinstance(leaf, np.ndarray) for leaf in leaves_of(state))
+    assert len(leaves_of(state)) == len(jax.tree.leaves(state))

@@ -22,6 +22,7 @@ from jaxnst import checkpoint, images, lanes, metrics
 from jaxnst.config import Config
 from jaxnst.core import vgg
 from jaxnst.errors import InputError
+from jaxnst.leaves import leaves_of
 from jaxnst.plan import Plan, prepare
 from jaxnst.studies import results
 from jaxnst.studies.runs import Run, pooled
@@ -273,7 +274,7 @@ def _compute(
             bar.update(len(batch))
         if interrupted.is_set() or now - saved > wait:
             here = known._replace(step=state.step + 1, spent=known.spent + now - began)
-            arrays = _arrays_of(here, lanes.leaves_of(state.state))
+            arrays = _arrays_of(here, leaves_of(state.state))
             about = {"runs": [job.keys[run] for run in batch], "steps": batch[0].config.steps, "looks": looks}
             checkpoint.save(path, arrays, about | _numbers_of(here))
             del arrays

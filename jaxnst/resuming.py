@@ -1,0 +1,255 @@
+"""What is known of one run, and its checkpoint: whose it is, what it holds, when the next is due."""
+
+from __future__ import annotations
+
+import hashlib
+import itertools
+import json
+import logging
+import math
+import numbers
+import os
+import time
+import warnings
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+import jax
+import numpy as np
+
+from jaxnst import checkpoint, saving
+from jaxnst.errors import InputError
+from jaxnst.run import Progress, State
+from jaxnst.translate import to_objective
+
+if TYPE_CHECKING:
+    from jaxtyping import Float
+
+    from jaxnst.images import PathLike
+    from jaxnst.memory import Tile
+    from jaxnst.plan import Plan
+
+log = logging.getLogger("jaxnst")
+
+EXTENSIONS = (".h5", ".hdf5")
+
+MOST_TOLD = 4
+"""Settings that a refusal names, of those that differ."""
+
+
+@dataclass
+class Record:
+    """What is known of a run on its way, or over.
+
+    Attributes:
+      history: losses by name, one for each step.
+      snapshots: pictures by step, float32 [H, W, 3] in [0, 1].
+      image: makes the last picture, not clipped; None: there is none yet.
+      ended: how, for `Result.ended`; empty while the run is on its way.
+      why: it ended like this, if that is worth a warning.
+      state: to go on from, if the run was on its way in another process.
+      spent: there, in seconds.
+    """
+
+    history: dict[str, list[float]]
+    snapshots: dict[int, Float[np.ndarray, "h w 3"]] = field(default_factory=dict)
+    image: Callable[[], Any] | None = None
+    ended: str = ""
+    why: str = ""
+    state: State | None = None
+    spent: float = 0.0
+    began: float = field(default_factory=time.perf_counter, init=False)
+
+    @property
+    def seconds(self) -> float:
+        """Since the start of the run, without the time when it did not run."""
+        return self.spent + time.perf_counter() - self.began
+
+    @property
+    def steps(self) -> int:
+        """Steps done."""
+        return len(self.history["total"])
+
+    def picture(self) -> Float[np.ndarray, "h w 3"]:
+        """The last picture, float32 in [0, 1], at its scale."""
+        assert self.image is not None
+        return np.clip(np.asarray(self.image()), 0, 1)
+
+    def add(self, progress: Progress, snapshots: int) -> None:
+        """Take down a step; of every so many, its picture."""
+        self.image = progress.render
+        for name, loss in progress.losses.items():
+            self.history[name].append(loss)
+        if snapshots and progress.step % snapshots == 0:
+            self.snapshots[progress.step] = progress.image
+
+    def take_state(self) -> State | None:
+        """The state, which is large, and no longer kept."""
+        state, self.state = self.state, None
+        return state
+
+
+def new_record(plan: Plan) -> Record:
+    """That of a run before its first step."""
+    return Record({name: [] for name in to_objective(plan.config).names})
+
+
+class Checkpoint:
+    """The file of one run.
+
+    It holds `arrays/picture` for people to look at, and what a run needs to go on. When the run is over, its
+    result takes the place of that.
+    """
+
+    def __init__(self, path: PathLike, minutes: float) -> None:
+        """Find out, before the work, whether the file will do; it need not exist.
+
+        Args:
+          path: of the file; `~` is the home folder.
+          minutes: between two checkpoints; 0: at every step.
+
+        Raises:
+          InputError: it cannot be written or is no checkpoint, or the minutes are no duration.
+        """
+        if not isinstance(minutes, numbers.Real) or not math.isfinite(minutes) or minutes < 0:
+            raise InputError(f"checkpoint_minutes: {minutes!r} is no duration; give 0 or more minutes.")
+        self.given = os.fspath(path)
+        self.path = saving.check_file(path, "checkpoint")
+        if self.path.suffix.lower() not in EXTENSIONS:
+            raise InputError(f"checkpoint: {self.given!r} must end in {' or '.join(EXTENSIONS)}; rename it.")
+        self._seconds = 60 * float(minutes)
+        self._saved = time.monotonic()
+        self.step = 0
+        """That the file holds; 0: there is none."""
+        self._whose: Mapping[str, Any] = {}
+        self._ends: set[int] = set()
+        self._about = checkpoint.about(self.path) if self.path.exists() else None
+        if self.path.exists() and (self._about is None or "whose" not in self._about):
+            raise InputError(
+                f"checkpoint: {self.given!r} is damaged or not a checkpoint of stylize; give another file."
+            )
+
+    def tile(self, tile: Tile) -> Tile:
+        """The same, or where it was left to the memory, what that had said then."""
+        return tile if tile != "auto" or self._about is None else self._about["whose"]["run"]["tile"]
+
+    def record(self, plan: Plan, snapshots: int) -> Record:
+        """What the file holds of this run, or a new record.
+
+        Raises:
+          InputError: it holds another run, or it is damaged, or no one process has all of the run.
+        """
+        if plan.mesh is not None and jax.process_count() > 1:
+            raise InputError("checkpoint: a run that several processes share has none; leave it out.")
+        self._whose = json.loads(json.dumps(_whose(plan, snapshots)))
+        self._ends = set(itertools.accumulate(map(plan.config.steps_at, range(len(plan.sizes) - 1))))
+        if self._about is None:
+            return new_record(plan)
+        if differences := list(_differences(self._about["whose"], self._whose)):
+            more = len(differences) - MOST_TOLD
+            told = ", ".join(differences[:MOST_TOLD]) + (f", and {more} more" if more > 0 else "")
+            raise InputError(
+                f"checkpoint: {self.given!r} is of another run ({told}); give another file, or delete it."
+            )
+        found = checkpoint.load(self.path)
+        if found is None:
+            raise InputError(f"checkpoint: {self.given!r} is damaged; give another file, or delete it.")
+        record = _read(*found, names=to_objective(plan.config).names)
+        self.step = record.steps
+        log.info("checkpoint: %s, after %d steps", self.given, self.step)
+        return record
+
+    def due(self, step: int) -> bool:
+        """Whether the state after a step shall be saved: it is time, or a larger scale may be too much."""
+        return time.monotonic() - self._saved >= self._seconds or step in self._ends
+
+    def save(self, record: Record, state: State | None) -> None:
+        """Write it over the one before; if that fails, warn: the picture is worth more than its checkpoint.
+
+        Args:
+          record: of the run.
+          state: after its last step; None: it is over.
+        """
+        arrays = {"picture": record.picture()}
+        arrays |= {f"history/{name}": np.array(of, np.float32) for name, of in record.history.items()}
+        arrays |= {f"snapshots/{step}": of for step, of in record.snapshots.items()}
+        about = {"whose": self._whose, "seconds": record.seconds, "ended": record.ended, "why": record.why}
+        if state is not None:
+            arrays |= {f"leaves/{index:04d}": leaf for index, leaf in enumerate(state.leaves)}
+            arrays["good"] = state.good
+            about |= {"step": state.step, "scale": state.scale, "ended": "", "why": ""}
+        try:
+            checkpoint.save(self.path, arrays, about)
+            self.step = record.steps
+        except (OSError, MemoryError) as error:
+            warnings.warn(f"{self.given}: the checkpoint could not be written ({error})", stacklevel=2)
+        self._saved = time.monotonic()
+
+
+def _read(arrays: Mapping[str, np.ndarray], about: Mapping[str, Any], names: Sequence[str]) -> Record:
+    def under(group: str) -> dict[str, np.ndarray]:
+        return {name.removeprefix(group): arrays[name] for name in sorted(arrays) if name.startswith(group)}
+
+    state = None
+    if not about["ended"]:
+        state = State(about["step"], about["scale"], list(under("leaves/").values()), arrays["good"])
+    return Record(
+        history={name: arrays[f"history/{name}"].tolist() for name in names},
+        snapshots={int(step): of for step, of in under("snapshots/").items()},
+        image=partial(np.asarray, arrays["picture"]),
+        ended=about["ended"],
+        why=about["why"],
+        state=state,
+        spent=about["seconds"],
+    )
+
+
+def _whose(plan: Plan, snapshots: int) -> dict[str, Any]:
+    """All that decides the bits of a run, and what it keeps."""
+    from jaxnst import __version__
+
+    device = jax.local_devices()[0]
+    # Files go by what is in them, wherever they are.
+    config = plan.config.replace(content_masks=(), style_masks=())
+    config = config if plan.start is None else config.replace(start="")
+    return {
+        "jaxnst": __version__,
+        "run": {
+            "jax": jax.__version__,
+            "device": f"{device.platform} {device.device_kind}",
+            "devices": 1 if plan.mesh is None else plan.mesh.size,
+            "tile": plan.tile,
+            "snapshots": snapshots,
+        },
+        "config": config.to_dict(),
+        "digests": {
+            "weights": plan.weights.sha256,
+            **{name: _digest(array) for name, array in _pictures(plan)},
+        },
+    }
+
+
+def _digest(array: np.ndarray) -> str:
+    return hashlib.sha256(f"{array.shape}".encode() + array.tobytes()).hexdigest()
+
+
+def _pictures(plan: Plan) -> Iterator[tuple[str, np.ndarray]]:
+    alone = {"content": plan.content, "start": plan.start}
+    yield from ((name, array) for name, array in alone.items() if array is not None)
+    several = {"style": plan.styles, "content_masks": plan.content_masks, "style_masks": plan.style_masks}
+    for name, arrays in several.items():
+        yield from ((f"{name} {index}", array) for index, array in enumerate(arrays, start=1))
+
+
+def _differences(there: Mapping[str, Any], here: Mapping[str, Any]) -> Iterator[str]:
+    """In words."""
+    if there["jaxnst"] != here["jaxnst"]:  # what else it says may have another form
+        yield f"jaxnst {there['jaxnst']} there and {here['jaxnst']} here"
+        return
+    for of in ("run", "config"):
+        old, new = there[of], here[of]
+        yield from (f"{key} {old[key]} there and {new[key]} here" for key in new if old[key] != new[key])
+    old, new = there["digests"], here["digests"]
+    yield from (f"not the same {key}" for key in dict.fromkeys((*new, *old)) if old.get(key) != new.get(key))
