@@ -19,6 +19,7 @@ import numpy as np
 
 from jaxnst import images, lanes
 from jaxnst.config import Config
+from jaxnst.devices import Devices, for_pairs
 from jaxnst.errors import InputError
 from jaxnst.memory import available_bytes, host_bytes
 from jaxnst.plan import Networks, Pictures, Plan, prepare
@@ -33,6 +34,7 @@ from jaxnst.stylization import (
 )
 
 if TYPE_CHECKING:
+    from jax.sharding import Mesh
     from jaxtyping import Bool
 
     from jaxnst.images import Picture
@@ -44,7 +46,7 @@ READERS = 4
 """Threads that read and decode."""
 
 AHEAD = 4 * lanes.MOST_LANES
-"""Pairs that are read before their turn at most: enough to find lanes among pictures of a few sizes."""
+"""Pairs, for each device, that are read before their turn at most: enough to find lanes among a few sizes."""
 
 SHARE_AHEAD = 0.1
 """Of the host's free memory that these may take."""
@@ -66,6 +68,7 @@ def stylize_batch(
     config: Config | Sequence[Config] | None = None,
     progress: bool = True,
     tile: Tile = "auto",
+    devices: Devices = None,
     **settings: Any,
 ) -> list[Result | Exception]:
     """Stylise many pairs of pictures; each result is that of `stylize`, but much of the work is shared.
@@ -78,6 +81,9 @@ def stylize_batch(
       config: a whole `Config` instead, or one for each pair.
       progress: show a progress bar on standard error.
       tile: as for `stylize`; a picture that is cut into tiles is computed alone.
+      devices: spread the pairs over several: how many, "all" of this process, a sequence of `jax.Device`, or
+        a `jax.sharding.Mesh` with axes `pairs`, `rows` or both. Where a picture is too large for one device,
+        its rows go over as few as hold it. None: the first device alone.
       **settings: fields of `Config` by name, over the preset or config.
 
     Returns:
@@ -93,18 +99,18 @@ def stylize_batch(
     configs: list[Any] = list(config) if isinstance(config, list | tuple) else [config] * len(pairs)
     if len(configs) != len(pairs):
         raise InputError(f"config: {len(configs)} for {len(pairs)} pairs; give one for each, or one for all.")
-    jobs, networks = [], Networks()
+    jobs, networks, meshes = [], Networks(), for_pairs(devices)
     for number, ((content, style), one) in enumerate(zip(pairs, configs, strict=True), start=1):
         try:
             chosen = resolve_config(preset, one, settings)
             jobs.append(Pair(*gather(content, style, None, None, chosen)))
-            prepare(*jobs[-1], tile=tile, networks=networks)
+            prepare(*jobs[-1], tile=tile, networks=networks, meshes=meshes)
         except InputError as error:
             raise InputError(f"pair {number}: {error}") from error
     found: dict[int, Result | Exception] = {}
     with stop_on_interrupt() as interrupted, pairs_bar(progress, len(jobs)) as show:
         try:
-            for number, result in work_through(jobs, tile, interrupted.is_set, networks):
+            for number, result in work_through(jobs, tile, interrupted.is_set, networks, meshes):
                 found[number] = result
                 show()
         except Interrupted as error:
@@ -154,6 +160,7 @@ def work_through(
     tile: Tile,
     stop: Callable[[], bool] = lambda: False,
     networks: Networks | None = None,
+    meshes: Sequence[Mesh | None] = (None,),
 ) -> Iterator[tuple[int, Result | Exception]]:
     """Make the result of every pair.
 
@@ -162,6 +169,7 @@ def work_through(
       tile: as for `stylize`.
       stop: asked between steps.
       networks: those that are there already.
+      meshes: as for `prepare`.
 
     Returns:
       An iterator over numbers of pairs, from 0, each with its result, or with why there is none: an
@@ -171,10 +179,11 @@ def work_through(
       Interrupted: `stop` said so. What is on its way is lost.
     """
     networks, numbered = networks or Networks(), enumerate(pairs)
+    ahead = AHEAD * (1 if meshes[0] is None else meshes[0].size)
     available, most_bytes = available_bytes(), SHARE_AHEAD * host_bytes()
 
     def read(number: int, pair: Pair) -> _Read:
-        plan = prepare(*pair, tile=tile, networks=networks, available=available)
+        plan = prepare(*pair, tile=tile, networks=networks, available=available, meshes=meshes)
         # A picture in tiles is computed alone.
         return _Read(number, plan, number if plan.tile else lanes.program(plan))
 
@@ -185,7 +194,7 @@ def work_through(
     try:
         while not stop():
             held = [one for bucket in buckets.values() for one in bucket]
-            room = AHEAD - len(held) if largest else READERS
+            room = ahead - len(held) if largest else READERS
             if largest:
                 room = min(room, int((most_bytes - sum(one.bytes for one in held)) // largest))
             for number, pair in itertools.islice(
@@ -248,7 +257,7 @@ def _compute(plans: Sequence[Plan], stop: Callable[[], bool]) -> list[Result | E
     began = time.perf_counter()
     plans = lanes.gather(plans)
     last, losses, alive = None, [], []
-    for last in lanes.optimise(plans):
+    for last in lanes.optimise(lanes.filled_up(plans)):
         if stop():
             raise Interrupted
         losses.append(last.losses)
@@ -256,9 +265,10 @@ def _compute(plans: Sequence[Plan], stop: Callable[[], bool]) -> list[Result | E
     assert last is not None  # there is a state before the first step
     arrays, seconds = last.images, time.perf_counter() - began
     history = {name: np.array([of[name] for of in losses]) for name in losses[0]}
+    steps_done = _steps_done(plans, np.array(alive)[:, : len(plans)])
     return [
         _result(plan, arrays[lane], {name: of[:, lane] for name, of in history.items()}, done, seconds)
-        for lane, (plan, done) in enumerate(zip(plans, _steps_done(plans, np.array(alive)), strict=True))
+        for lane, (plan, done) in enumerate(zip(plans, steps_done, strict=True))
     ]
 
 

@@ -15,7 +15,7 @@ from jaxnst.core import objective, solver, tiled_targets, transforms, vgg
 from jaxnst.core.compilation import jit
 from jaxnst.memory import keeps_content
 from jaxnst.plan import Plan, style_size
-from jaxnst.translate import to_objective, to_precision, to_transforms
+from jaxnst.translate import to_precision, to_transforms
 
 if TYPE_CHECKING:
     from jaxtyping import Array
@@ -31,7 +31,7 @@ def targets_at(plan: Plan, size: tuple[int, int]) -> objective.Targets | tiled_t
         keep = keeps_content(plan.config, *size)
         make = partial(tiled_targets.make_targets, tile=plan.tile, keep=keep)
     return make(
-        to_objective(plan.config),
+        plan.problem.objective,
         plan.params,
         None if plan.content is None else images.resize(plan.content, size),
         [images.resize(style, style_size(plan.config, style, size)) for style in plan.styles],
@@ -47,7 +47,7 @@ def target_shapes(plan: Plan, size: tuple[int, int]) -> Hashable:
         return jax.ShapeDtypeStruct(shape, jnp.float32)
 
     found = jax.eval_shape(
-        partial(objective.make_targets, to_objective(plan.config)),
+        partial(objective.make_targets, plan.problem.objective),
         plan.params,
         None if plan.content is None else floats(*size, 3),
         [floats(*style_size(plan.config, style, size), 3) for style in plan.styles],

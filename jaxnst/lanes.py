@@ -17,14 +17,15 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jaxnst.core import solver
+from jaxnst.core import sharding, solver
 from jaxnst.core.compilation import jit
 from jaxnst.inputs import first_picture, inputs_at, params_of_steps, render_at, target_shapes
 from jaxnst.memory import NETWORK_BYTES, available_bytes, estimate_bytes
 from jaxnst.plan import Plan
-from jaxnst.translate import to_precision, to_problem, to_transforms
+from jaxnst.translate import to_precision, to_transforms
 
 if TYPE_CHECKING:
+    from jax.sharding import Mesh
     from jaxtyping import Array, Bool, Float
 
     from jaxnst.core.objective import Losses
@@ -39,15 +40,15 @@ class State(NamedTuple):
     """What one step of all lanes hands to the next.
 
     Attributes:
-      variable: what the optimisers move.
+      variable: what the optimisers move, `[lanes, H, W, 3]`; over devices as `sharding.spread` makes it.
       memory: of the optimisers.
       good: the last variable whose loss was finite.
       alive: whether loss and picture have been finite so far; a lane that is not stays where it is.
     """
 
-    variable: Float[Array, "lanes h w 3"]
-    memory: solver.Memory
-    good: Float[Array, "lanes h w 3"]
+    variable: Any
+    memory: Any
+    good: Any
     alive: Bool[Array, " lanes"]
 
 
@@ -79,7 +80,8 @@ def program(plan: Plan) -> Hashable:
     config = plan.config
     of_picture = plan.content_masks or config.color == "luminance"
     return (
-        to_problem(config),
+        plan.problem,
+        plan.mesh,
         tuple(plan.sizes),
         tuple(target_shapes(plan, size) for size in plan.sizes),
         tuple(config.steps_at(scale) for scale in range(len(plan.sizes))),
@@ -91,11 +93,14 @@ def program(plan: Plan) -> Hashable:
 
 def most(plan: Plan, share: float = 0.5) -> int:
     """How many lanes like this one to run at once: what a share of the free memory holds, not too many."""
-    available = available_bytes()
+    available, parts = available_bytes(), _parts(plan)
     if available is None:
-        return MOST_LANES
-    of_one = estimate_bytes(plan.config, *plan.sizes[-1]) - NETWORK_BYTES
-    return int(np.clip((available - NETWORK_BYTES) * share // of_one, 1, MOST_LANES))
+        return MOST_LANES * parts
+    of_one = estimate_bytes(plan.config, *plan.sizes[-1], mesh=plan.mesh) - NETWORK_BYTES
+    fitting = (available - NETWORK_BYTES) * share // of_one
+    if jax.default_backend() == "cpu":
+        fitting //= parts  # of one memory
+    return parts * int(np.clip(fitting, 1, MOST_LANES))
 
 
 def gather(plans: Iterable[Plan]) -> list[Plan]:
@@ -119,6 +124,15 @@ def gather(plans: Iterable[Plan]) -> list[Plan]:
     ]
 
 
+def filled_up(plans: Sequence[Plan]) -> Sequence[Plan]:
+    """As many lanes as divide among the devices; those that are missing do what the last one does."""
+    return [*plans, *[plans[-1]] * (-len(plans) % _parts(plans[0]))]
+
+
+def _parts(plan: Plan) -> int:
+    return 1 if plan.mesh is None else plan.mesh.shape["pairs"]
+
+
 def _which(plan: Plan) -> Hashable:
     """Which weights these are, how deep and in what form."""
     return plan.weights.name, plan.weights.sha256, jax.tree.structure(plan.params)
@@ -130,10 +144,10 @@ def optimise(
     """Work through the steps of all lanes; yield before the first step and after each.
 
     Args:
-      plans: with one `program`, from `gather`.
+      plans: with one `program`, from `gather`; as many as `filled_up` wants.
       resume: to go on after an earlier run's progress: the step that comes next, and the leaves of its state.
     """
-    config, problem = plans[0].config, to_problem(plans[0].config)
+    config, problem, mesh = plans[0].config, plans[0].problem, plans[0].mesh
     params = params_of_steps(plans[0])
     begin, leaves = resume or (0, None)
     state, done = None, 0
@@ -143,18 +157,19 @@ def optimise(
         if begin >= done and not last:
             continue
         inputs, axes = _together(plans, size, params)
+        inputs = sharding.spread(mesh, inputs, size, axes)
         if state is None:
             pictures = jnp.stack([first_picture(plan, size) for plan in plans])
             keys = jnp.stack([jax.random.key(plan.config.seed) for plan in plans])
-            state = _start(problem, axes, inputs, pictures, keys)
+            state = _start(problem, mesh, axes, inputs, pictures, keys)
             state = state if leaves is None else _with_leaves(state, leaves)
             resume = leaves = None  # as large as the state
         if scale and begin <= first:
-            state = _carry(problem, size, state)
+            state = _carry(problem, mesh, size, state)
         for step in range(max(begin, first), done + last):
             state, losses = _advance(problem, axes, inputs, state)
             found = {name: np.asarray(losses[name]) for name in problem.objective.names}
-            render = functools.partial(_pictures, problem, axes, inputs, state.good)
+            render = functools.partial(_pictures, problem, mesh, axes, inputs, state.good)
             yield Progress(step, found, render, state)
 
 
@@ -207,11 +222,20 @@ def _over_lanes(function: Callable, inputs: solver.Inputs, axes: Axes, others: i
     return jax.vmap(function, in_axes=(of_inputs, *(0,) * others))
 
 
-@functools.partial(jax.jit, static_argnums=(0, 1))
-def _start(problem: solver.Problem, axes: Axes, inputs: solver.Inputs, pictures: Array, keys: Array) -> State:
+@functools.partial(jax.jit, static_argnums=(0, 1, 2))
+def _start(
+    problem: solver.Problem,
+    mesh: Mesh | None,
+    axes: Axes,
+    inputs: solver.Inputs,
+    pictures: Array,
+    keys: Array,
+) -> State:
+    inputs = sharding.whole(inputs)
     start = _over_lanes(functools.partial(solver.start, problem), inputs, axes, 2)
     variable, memory = start(inputs, pictures, keys)
-    return State(variable, memory, variable, jnp.ones(len(variable), bool))
+    state = State(variable, memory, variable, jnp.ones(len(variable), bool))
+    return sharding.spread(mesh, state, (pictures.shape[1], pictures.shape[2]), 0)
 
 
 @functools.partial(jit, static_argnums=(0, 1), donate_argnums=3)
@@ -219,27 +243,34 @@ def _advance(
     problem: solver.Problem, axes: Axes, inputs: solver.Inputs, state: State
 ) -> tuple[State, Losses]:
     """One step, and the losses before it; a lane whose loss or picture is not finite any more stays."""
+    before, inputs = state, sharding.whole(inputs)
+    problem, state = sharding.of_padded(problem, before.variable), sharding.padded(before)
     step = _over_lanes(functools.partial(solver.step, problem), inputs, axes, 2)
     moved, memory, losses = step(inputs, state.variable, state.memory)
     finite = state.alive & jnp.isfinite(losses["total"])
     alive = finite & jnp.isfinite(moved).all(axis=(1, 2, 3))
     good = _where(finite, state.variable, state.good)
     losses = {name: jnp.where(finite, loss, jnp.nan) for name, loss in losses.items()}
-    return State(_where(alive, moved, good), memory, good, alive), losses
+    return sharding.spread_as(before, State(_where(alive, moved, good), memory, good, alive)), losses
 
 
 def _where(lanes: Array, yes: Array, no: Array) -> Array:
     return jnp.where(lanes[:, None, None, None], yes, no)
 
 
-@functools.partial(jax.jit, static_argnums=(0, 1))
-def _carry(problem: solver.Problem, size: tuple[int, int], state: State) -> State:
+@functools.partial(jax.jit, static_argnums=(0, 1, 2))
+def _carry(problem: solver.Problem, mesh: Mesh | None, size: tuple[int, int], state: State) -> State:
+    state = sharding.whole(state)
     carry = jax.vmap(lambda variable, memory: solver.carry(problem, variable, memory, size))
     variable, memory = carry(state.variable, state.memory)
     good, _ = carry(state.good, state.memory)
-    return State(variable, memory, good, state.alive)
+    return sharding.spread(mesh, State(variable, memory, good, state.alive), size, 0)
 
 
-@functools.partial(jax.jit, static_argnums=(0, 1))
-def _pictures(problem: solver.Problem, axes: Axes, inputs: solver.Inputs, variables: Array) -> Array:
-    return _over_lanes(functools.partial(solver.picture, problem), inputs, axes, 1)(inputs, variables)
+@functools.partial(jax.jit, static_argnums=(0, 1, 2))
+def _pictures(
+    problem: solver.Problem, mesh: Mesh | None, axes: Axes, inputs: solver.Inputs, variables: Any
+) -> Array:
+    inputs, variables = sharding.whole((inputs, variables))
+    found = _over_lanes(functools.partial(solver.picture, problem), inputs, axes, 1)(inputs, variables)
+    return sharding.everywhere(mesh, found)

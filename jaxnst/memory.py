@@ -14,6 +14,8 @@ from jaxnst.errors import InputError, TooLargeError
 from jaxnst.translate import to_objective
 
 if TYPE_CHECKING:
+    from jax.sharding import Mesh
+
     from jaxnst.config import Config
 
 Tile: TypeAlias = int | Literal["auto"] | None
@@ -38,7 +40,14 @@ SHARE = 0.8
 """Of the free memory that `auto` plans with: estimates may be low, and others use the machine."""
 
 
-def estimate_bytes(config: Config, height: int, width: int, tile: int | None = None) -> int:
+def rows_of(mesh: Mesh | None) -> int:
+    """Over how many devices the rows of a picture go."""
+    return 1 if mesh is None else mesh.shape["rows"]
+
+
+def estimate_bytes(
+    config: Config, height: int, width: int, tile: int | None = None, mesh: Mesh | None = None
+) -> int:
     """Estimate the peak memory of a run: features, the optimiser's history and the network.
 
     Args:
@@ -46,9 +55,10 @@ def estimate_bytes(config: Config, height: int, width: int, tile: int | None = N
       height: of the largest picture, in pixels.
       width: of the largest picture, in pixels.
       tile: side of the tiles, in pixels; None: there are none.
+      mesh: devices over which its rows go; None: one.
 
     Returns:
-      Bytes, of the device.
+      Bytes of each device; on CPUs, whose memory is one, of all.
     """
     pictures = 2 * config.memory + 4 if config.optimizer == "lbfgs" else 5
     window, kept = height * width, content_bytes(config, height, width)
@@ -57,7 +67,8 @@ def estimate_bytes(config: Config, height: int, width: int, tile: int | None = N
         pictures += 3
         kept = kept if jax.default_backend() == "cpu" and keeps_content(config, height, width) else 0
     scratch = SCRATCH_BYTES_PER_PIXEL.get(jax.default_backend(), OTHER_BYTES_PER_PIXEL)
-    return window * scratch + height * width * pictures * 12 + kept + NETWORK_BYTES
+    of_picture = window * scratch + height * width * pictures * 12 + kept
+    return of_picture // (1 if jax.default_backend() == "cpu" else rows_of(mesh)) + NETWORK_BYTES
 
 
 def content_bytes(config: Config, height: int, width: int) -> int:
@@ -80,7 +91,7 @@ def host_bytes() -> int:
 
 def available_bytes() -> int | None:
     """Memory that JAX's default device has left, in bytes; None where it cannot be told."""
-    device = jax.local_devices()[0]  # not another process's
+    device = jax.local_devices()[0]
     if device.platform == "cpu":
         return host_bytes()
     stats = device.memory_stats() or {}
@@ -90,18 +101,23 @@ def available_bytes() -> int | None:
 
 
 def choose_tile(
-    config: Config, sizes: Sequence[tuple[int, int]], tile: Tile, available: int | None = None
-) -> int | None:
-    """Decide in which pieces pictures are worked through, and refuse what cannot fit.
+    config: Config,
+    sizes: Sequence[tuple[int, int]],
+    tile: Tile,
+    available: int | None = None,
+    meshes: Sequence[Mesh | None] = (None,),
+) -> tuple[int | None, Mesh | None]:
+    """Decide in which pieces or on which devices pictures are worked through, and refuse what cannot fit.
 
     Args:
       config: checked settings.
       sizes: height and width of the picture at its largest, and of the style pictures.
       tile: largest side of a tile; auto: the largest that fits, and none if memory is enough; None: none.
-      available: memory that may be used, in bytes; None: what is free now.
+      available: memory of each device that may be used, in bytes; None: what is free now.
+      meshes: devices to be used, in order of preference.
 
     Returns:
-      The side of the tiles in pixels, or None.
+      The side of the tiles in pixels, or None; and the first mesh that will do.
 
     Raises:
       InputError: a side that cannot be, or settings with which there can be no tiles.
@@ -119,25 +135,46 @@ def choose_tile(
     # The optimiser's history is the picture's alone, but styles are seldom larger.
     size = max(sizes, key=math.prod)
 
-    def fits(side: int | None, share: float = 1.0) -> bool:
-        return available is None or estimate_bytes(config, *size, side) <= share * available
+    def fits(side: int | None, mesh: Mesh | None = None, share: float = 1.0) -> bool:
+        return available is None or estimate_bytes(config, *size, side, mesh) <= share * available
 
     given = tile if isinstance(tile, int) else None
-    if fits(given):
-        return given
+    if meshes[-1] is not None:
+        meshes = _usable(config, meshes, given)
+    fitting = [mesh for mesh in meshes if fits(given, mesh)]
+    if fitting:
+        return given, fitting[0]
     sides = [] if _why_no_tiles(config) else range(MOST_TILE, LEAST_TILE - 1, -64)
-    largest = next((side for side in sides if fits(side, SHARE)), None)
-    if tile == "auto" and largest is not None:
-        return largest
-    raise TooLargeError(_does_not_fit(config, size, given, largest, available or 0))
+    largest = next((side for side in sides if fits(side, share=SHARE)), None)
+    if tile == "auto" and largest is not None and meshes[-1] is None:
+        return largest, None
+    raise TooLargeError(_does_not_fit(config, size, given, meshes[-1], largest, available or 0))
 
 
-def _why_no_tiles(config: Config) -> str | None:
-    """Why these settings do not go with tiles."""
+def _usable(config: Config, meshes: Sequence[Mesh | None], tile: int | None) -> list[Mesh | None]:
+    """Those that go with the settings; if none does, refuse."""
+    if tile is not None:
+        raise InputError(f"tile: {tile} and devices do not go together; leave one of them out.")
+    refusal = _not_additive(config)
+    usable = [mesh for mesh in meshes if rows_of(mesh) == 1 or not refusal]
+    if not usable:
+        raise InputError(f"devices: {refusal}; its rows cannot be spread.")
+    return usable
+
+
+def _not_additive(config: Config) -> str | None:
+    """Which statistic needs a picture as a whole."""
     try:
         tiled_targets.check(to_objective(config))
     except ValueError as error:
         return str(error)
+    return None
+
+
+def _why_no_tiles(config: Config) -> str | None:
+    """Why these settings do not go with tiles."""
+    if refusal := _not_additive(config):
+        return refusal
     if config.optimizer == "lbfgs" and config.line_search != "none":
         return (
             f"line_search {config.line_search!r} needs the whole picture at once; only 'none' goes with tiles"
@@ -146,9 +183,14 @@ def _why_no_tiles(config: Config) -> str | None:
 
 
 def _does_not_fit(
-    config: Config, size: tuple[int, int], tile: int | None, fitting: int | None, available: int
+    config: Config,
+    size: tuple[int, int],
+    tile: int | None,
+    mesh: Mesh | None,
+    fitting: int | None,
+    available: int,
 ) -> str:
-    needed = estimate_bytes(config, *size, tile)
+    needed = estimate_bytes(config, *size, tile, mesh)
     side = int(config.size * (max(available - NETWORK_BYTES, 0) / (needed - NETWORK_BYTES)) ** 0.5)
     advice = f"a size of {side // 16 * 16} would fit" if side >= 16 else "no size would fit"
     if fitting is not None:
@@ -157,9 +199,12 @@ def _does_not_fit(
         advice += f"; tiles cannot help ({refusal})"
     elif config.optimizer == "lbfgs" and config.memory > 5:
         advice += "; memory=5, for L-BFGS, needs less"
+    if mesh is not None and fitting is not None:
+        advice = f"without devices, {advice}"
+    each = " on each device" if mesh is not None else ""
     return (
-        f"size: {size[1]}x{size[0]} pixels need about {needed / 1e9:.1f} GB and {available / 1e9:.1f} GB are "
-        f"free; {advice}."
+        f"size: {size[1]}x{size[0]} pixels need about {needed / 1e9:.1f} GB{each} and "
+        f"{available / 1e9:.1f} GB are free; {advice}."
     )
 
 

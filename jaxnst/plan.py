@@ -5,8 +5,9 @@ What cannot work is refused here, before anything large is compiled.
 
 from __future__ import annotations
 
+import dataclasses
 import threading
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -17,13 +18,16 @@ import numpy as np
 
 from jaxnst import color, images, masks
 from jaxnst.config import Config
-from jaxnst.core import guides, objective, terms, vgg
+from jaxnst.core import guides, objective, sharding, solver, terms, vgg
+from jaxnst.core.rows import Rows
 from jaxnst.errors import InputError, choose
-from jaxnst.memory import Tile, check_large_enough, choose_tile
-from jaxnst.translate import to_loss_weights, to_objective, to_precision
+from jaxnst.memory import Tile, check_large_enough, choose_tile, rows_of
+from jaxnst.translate import to_loss_weights, to_objective, to_precision, to_problem
 from jaxnst.weights import Weights, load_weights
 
 if TYPE_CHECKING:
+    from jax.sharding import Mesh
+
     from jaxnst.images import Picture
 
 STARTS = ("content", "style", "noise", "black", "white", "blend")
@@ -60,6 +64,7 @@ class Plan:
       start: the first picture, where it is a file.
       sizes: height and width of the picture at each scale, coarse to fine.
       tile: side of the pieces in which pictures are worked through, in pixels; None: as a whole.
+      mesh: devices over which pairs and the rows of pictures are spread; None: one device.
       weights: the network's, as read.
       params: the same on the device, as deep as they are needed, in the form with which it is fastest.
       loss_weights: for the core.
@@ -73,9 +78,19 @@ class Plan:
     start: np.ndarray | None
     sizes: list[tuple[int, int]]
     tile: int | None
+    mesh: Mesh | None
     weights: Weights
     params: Mapping[str, Any]
     loss_weights: objective.LossWeights
+
+    @property
+    def problem(self) -> solver.Problem:
+        """What is minimised, and how."""
+        problem = to_problem(self.config)
+        if self.mesh is None or rows_of(self.mesh) == 1:
+            return problem
+        spread = dataclasses.replace(problem.objective, rows=Rows(self.mesh))
+        return dataclasses.replace(problem, objective=spread)
 
 
 def prepare(
@@ -85,6 +100,7 @@ def prepare(
     tile: Tile = None,
     networks: Networks | None = None,
     available: int | None = None,
+    meshes: Sequence[Mesh | None] = (None,),
 ) -> Plan:
     """Read the pictures and the weights, and refuse what cannot work before anything large is compiled.
 
@@ -95,7 +111,8 @@ def prepare(
         of the content (or of the first style picture), at the sizes in `config`.
       tile: side of the pieces in which pictures are worked through, in pixels; auto: as memory wants it.
       networks: those that are there already; the plan's is added.
-      available: memory that may be used, in bytes; None: what is free now.
+      available: memory of each device that may be used, in bytes; None: what is free now.
+      meshes: devices to use, the first that will do; see `Plan`.
 
     Raises:
       InputError: a picture, the weights or a size that cannot be used.
@@ -116,8 +133,8 @@ def prepare(
     for array in styles:
         check_large_enough(config, *style_size(config, array, sizes[0]), argument="style")
     largest = [sizes[-1], *(style_size(config, array, sizes[-1]) for array in styles)]
-    tile = choose_tile(config, largest, tile, available)
-    weights, params = (networks or Networks()).of(config)
+    tile, mesh = choose_tile(config, largest, tile, available, meshes)
+    weights, params = (networks or Networks()).of(config, mesh)
     plan = Plan(
         config=config,
         content=content,
@@ -127,6 +144,7 @@ def prepare(
         start=start,
         sizes=sizes,
         tile=tile,
+        mesh=mesh,
         weights=weights,
         params=params,
         loss_weights=loss_weights,
@@ -143,24 +161,28 @@ class Networks:
     def __init__(self) -> None:
         """None yet."""
         self._lock = threading.Lock()
-        self._known: dict[tuple[str, int, bool], tuple[Weights, Mapping[str, Any]]] = {}
+        self._known: dict[Hashable, tuple[Weights, Mapping[str, Any]]] = {}
 
-    def of(self, config: Config) -> tuple[Weights, Mapping[str, Any]]:
-        """The weights that settings name, and as many of them as they need, on the device.
+    def of(self, config: Config, mesh: Mesh | None = None) -> tuple[Weights, Mapping[str, Any]]:
+        """The weights that settings name, and as many of them as they need, on the device, or all of a mesh.
 
-        In a CPU's own form, if it is one; but bfloat16 is too coarse for Winograd's filters.
+        In a CPU's own form, if it is one; but bfloat16 is too coarse for Winograd's filters, and Winograd's
+        tiles are not partitioned by rows.
 
         Raises:
           InputError: they cannot be used.
         """
         layers = to_objective(config).layers
-        for_cpu = jax.default_backend() == "cpu" and to_precision(config) != "bf16"
-        which = (config.weights, max(map(vgg.LAYERS.index, layers), default=-1), for_cpu)
+        exact, parts = to_precision(config) != "bf16", rows_of(mesh)
+        for_cpu = jax.default_backend() == "cpu" and exact and parts == 1
+        which = (config.weights, max(map(vgg.LAYERS.index, layers), default=-1), for_cpu, mesh)
         with self._lock:
             if which not in self._known:
                 weights = load_weights(config.weights)
                 params = vgg.up_to_deepest(weights.params, layers)
-                self._known[which] = weights, _for_cpu(params) if for_cpu else jax.device_put(params)
+                params = _for_cpu(params) if for_cpu else params
+                placed = jax.device_put(params) if mesh is None else sharding.everywhere(mesh, params)
+                self._known[which] = weights, placed
             return self._known[which]
 
 

@@ -12,20 +12,20 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jaxnst.core import solver, tiling
+from jaxnst.core import sharding, solver, tiling
 from jaxnst.core.compilation import jit
 from jaxnst.inputs import first_picture, inputs_at, params_of_steps
 from jaxnst.plan import Plan
-from jaxnst.translate import to_problem
 
 if TYPE_CHECKING:
-    from jaxtyping import Array, Bool, Float
+    from jax.sharding import Mesh
+    from jaxtyping import Array, Bool, Float, PRNGKeyArray
 
     from jaxnst.core.objective import Losses
 
@@ -33,10 +33,6 @@ log = logging.getLogger("jaxnst")
 
 IN_FLIGHT = 8
 """Steps that an accelerator has yet to do when the losses of the oldest are asked for: it never waits."""
-
-_start = jax.jit(solver.start, static_argnums=0)
-_carry = jax.jit(solver.carry, static_argnums=(0, 3))
-_picture = jax.jit(solver.picture, static_argnums=0)
 
 
 @dataclass(frozen=True)
@@ -105,7 +101,7 @@ def optimise(plan: Plan) -> Iterator[Progress]:
     Raises:
       DivergedError: the loss or the picture is not finite any more.
     """
-    objective = to_problem(plan.config).objective
+    objective = plan.problem.objective
     good = None
     for step in _behind(_dispatched(plan), 0 if jax.default_backend() == "cpu" else IN_FLIGHT):
         losses = objective.floats(step.losses)
@@ -130,17 +126,17 @@ def _behind(steps: Iterable[_Step], count: int) -> Iterator[_Step]:
 def _dispatched(plan: Plan) -> Iterator[_Step]:
     """Steps, without waiting for what comes out of them."""
     config = plan.config
-    problem = to_problem(config)
+    problem, mesh = plan.problem, plan.mesh
     params = params_of_steps(plan)
     variable, memory, done = None, None, 0
     for scale, size in enumerate(plan.sizes):
-        inputs = inputs_at(plan, size, params)
+        inputs = sharding.spread(mesh, inputs_at(plan, size, params), size)
         if variable is None or memory is None:
             key = jax.random.key(config.seed)
-            variable, memory = _start(problem, inputs, first_picture(plan, size), key)
+            variable, memory = _start(problem, mesh, inputs, first_picture(plan, size), key)
         else:
-            variable, memory = _carry(problem, variable, memory, size)
-        picture = functools.partial(_picture, problem, inputs)
+            variable, memory = _carry(problem, mesh, variable, memory, size)
+        picture = functools.partial(_picture, problem, mesh, inputs)
         began = time.perf_counter()
         step_of = _step if plan.tile is None else functools.partial(_step_in_tiles, plan.tile)
         for step in range(done + 1, done + config.steps_at(scale) + 1):
@@ -156,19 +152,44 @@ def _dispatched(plan: Plan) -> Iterator[_Step]:
         done += config.steps_at(scale)
 
 
+# What follows takes and gives what `sharding.spread` makes of the solver's variable and memory.
+
+
+@functools.partial(jax.jit, static_argnums=(0, 1))
+def _start(problem: solver.Problem, mesh: Mesh | None, inputs: Any, image: Array, key: PRNGKeyArray) -> Any:
+    started = solver.start(problem, sharding.whole(inputs), image, key)
+    return sharding.spread(mesh, started, (image.shape[0], image.shape[1]))
+
+
+@functools.partial(jax.jit, static_argnums=(0, 1, 4))
+def _carry(
+    problem: solver.Problem, mesh: Mesh | None, variable: Any, memory: Any, size: tuple[int, int]
+) -> Any:
+    variable, memory = sharding.whole((variable, memory))
+    return sharding.spread(mesh, solver.carry(problem, variable, memory, size), size)
+
+
+@functools.partial(jax.jit, static_argnums=(0, 1))
+def _picture(problem: solver.Problem, mesh: Mesh | None, inputs: Any, variable: Any) -> Array:
+    return sharding.everywhere(mesh, solver.picture(problem, *sharding.whole((inputs, variable))))
+
+
 # The variable is not donated, so that a callback may keep its picture; the optimiser's history, many times
 # larger, is.
 @functools.partial(jit, static_argnums=0, donate_argnums=3)
-def _step(
-    problem: solver.Problem, inputs: solver.Inputs, variable: Array, memory: solver.Memory
-) -> tuple[Array, solver.Memory, Losses, Array]:
+def _step(problem: solver.Problem, inputs: Any, variable: Any, memory: Any) -> tuple[Any, Any, Losses, Array]:
     """`solver.step`, and whether the variable is finite after it."""
-    moved, memory, losses = solver.step(problem, inputs, variable, memory)
-    return moved, memory, losses, jnp.isfinite(moved).all()
+    of_padded, before = sharding.of_padded(problem, variable), (variable, memory)
+    moved, memory, losses = solver.step(of_padded, sharding.whole(inputs), *sharding.padded(before))
+    return *sharding.spread_as(before, (moved, memory)), losses, jnp.isfinite(moved).all()
 
 
 def _step_in_tiles(
-    tile: int, problem: solver.Problem, inputs: solver.Inputs, variable: Array, memory: solver.Memory
+    tile: int,
+    problem: solver.Problem,
+    inputs: solver.Inputs,
+    variable: Array,
+    memory: solver.Memory,
 ) -> tuple[Array, solver.Memory, Losses, Array]:
     """The same, a large picture worked through in pieces."""
     moved, memory, losses = tiling.step(problem, inputs, variable, memory, tile)

@@ -19,6 +19,7 @@ import numpy as np
 
 from jaxnst import images, saving
 from jaxnst.config import Config
+from jaxnst.devices import Devices, for_one_picture
 from jaxnst.errors import InputError, choose
 from jaxnst.memory import Tile, estimate_bytes
 from jaxnst.plan import Pictures, Plan, prepare
@@ -120,6 +121,7 @@ def stylize(
     callback: Callable[[Progress], Any] | None = None,
     snapshots: int = 0,
     tile: Tile = "auto",
+    devices: Devices = None,
     **settings: Any,
 ) -> Result:
     """Make a picture with the content of one picture and the style of another.
@@ -138,6 +140,9 @@ def stylize(
       snapshots: keep the picture after every so many steps in the result; 0 keeps none.
       tile: a picture too large for the memory is worked through in pieces of this side in pixels, to the same
         result. auto: if it must be, in pieces as large as memory allows. None: never.
+      devices: spread the rows of the picture over several, to the same result: how many, "all" (those of
+        other processes too, under `jax.distributed`), a sequence of `jax.Device`, or a `jax.sharding.Mesh`
+        with an axis `rows`. None: the first alone.
       **settings: fields of `Config` by name, over the preset or config.
 
     Returns:
@@ -155,10 +160,11 @@ def stylize(
     if callback is not None and not callable(callback):
         raise InputError(f"callback: {callback!r} is not a function.")
     given, config = gather(content, style, content_masks, style_masks, config)
-    plan = prepare(given, config, tile=tile)
-    log.info("device: %s", jax.local_devices()[0])
+    plan = prepare(given, config, tile=tile, meshes=for_one_picture(devices))
+    log.info("devices: %s", jax.local_devices()[0] if plan.mesh is None else plan.mesh)
     log.info("sizes: %s", ", ".join(f"{width}x{height}" for height, width in plan.sizes))
-    log.info("memory: about %.2f GB", estimate_bytes(plan.config, *plan.sizes[-1], plan.tile) / 1e9)
+    estimated = estimate_bytes(plan.config, *plan.sizes[-1], plan.tile, plan.mesh)
+    log.info("memory: about %.2f GB", estimated / 1e9)
     log.info("tile: %s", plan.tile)
     with stop_on_interrupt() as interrupted, _progress_bar(progress, plan.config.steps) as show:
 

@@ -1,8 +1,12 @@
 """Pictures that several test files use."""
 
+import os
 from pathlib import Path
 
 import pytest
+
+# Before JAX starts: eight devices, of which all but the tests of several use the first.
+os.environ["XLA_FLAGS"] = f"{os.environ.get('XLA_FLAGS', '')} --xla_force_host_platform_device_count=8"
 
 EXAMPLES = Path(__file__).parent.parent / "examples"
 

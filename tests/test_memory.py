@@ -35,9 +35,9 @@ def test_auto_cuts_pictures_when_memory_is_short(monkeypatch):
     sizes = [(2000, 1500)]
     whole = memory.estimate_bytes(config, *sizes[0])
     monkeypatch.setattr(memory, "available_bytes", lambda: whole)
-    assert memory.choose_tile(config, sizes, "auto") is None
+    assert memory.choose_tile(config, sizes, "auto") == (None, None)
     monkeypatch.setattr(memory, "available_bytes", lambda: whole // 2)
-    tile = memory.choose_tile(config, sizes, "auto")
+    tile, _ = memory.choose_tile(config, sizes, "auto")
     planned = memory.SHARE * whole / 2
     assert memory.estimate_bytes(config, *sizes[0], tile) <= planned
     assert memory.estimate_bytes(config, *sizes[0], tile + 64) > planned

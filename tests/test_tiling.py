@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as some
+from objectives import SHALLOW, SIZE, assert_equal, half, objective_of, picture, weights_of
 from pictures import refusal
 
 import jaxnst
@@ -15,48 +16,12 @@ from jaxnst.core import losses, objective, solver, terms, tiled_targets, tiles, 
 from jaxnst.core import statistics as st
 from jaxnst.weights import load_weights
 
-SHALLOW = ("relu1_1", "relu2_1", "relu3_1")
-SIZE = (91, 70)
 TILE = 24
 
 
 @pytest.fixture(scope="module")
 def params():
     return load_weights("caffe").params
-
-
-def picture(height, width, seed=0):
-    """Smooth, with some noise: no layer's features are all zero."""
-    generator = np.random.default_rng(seed)
-    coarse = jax.image.resize(generator.random((5, 4, 3)), (height, width, 3), "cubic")
-    noise = 0.1 * generator.standard_normal((height, width, 3))
-    return np.clip(np.asarray(coarse) + noise, 0, 1).astype(np.float32)
-
-
-def half(height, width):
-    mask = np.zeros((height, width), np.float32)
-    mask[:, : width // 2] = 1
-    mask[:, width // 2] = 0.5
-    return mask
-
-
-def weights_of(of, styles):
-    within = {"content": jnp.ones(1), "style": terms.StyleWeights(jnp.ones((styles, 3)), jnp.float32(0.5))}
-    return {
-        term.name: objective.TermWeights(jnp.float32(factor), within.get(term.name, ()))
-        for term, factor in zip(of.terms, (1, 30, 1e4, 1e-3), strict=False)
-    }
-
-
-def objective_of(statistic, norm="l2"):
-    return objective.Objective(
-        terms=(
-            terms.Content(("relu3_1",), losses.content_mean, losses.NORMS[norm]),
-            terms.Style(SHALLOW, (statistic,) * 3),
-            terms.Regulariser(),
-            terms.Laplacian(),
-        )
-    )
 
 
 def both(of, params, weights, given, image, tile=TILE, keep=True):
@@ -70,13 +35,6 @@ def both(of, params, weights, given, image, tile=TILE, keep=True):
     (_, expected), gradient = jax.jit(jax.value_and_grad(total, has_aux=True))(image, params, targets)
     targets = tiled_targets.make_targets(of, params, *given, tile=tile, keep=keep)
     return (expected, gradient), tiling.value_and_grad(of, params, targets, weights, image, tile)
-
-
-def assert_equal(untiled, tiled):
-    for name, loss in untiled[0].items():
-        assert float(tiled[0][name]) == pytest.approx(float(loss), rel=1e-5), name
-    largest = np.abs(untiled[1]).max()
-    np.testing.assert_allclose(tiled[1], untiled[1], rtol=0, atol=1e-5 * largest)
 
 
 @pytest.mark.parametrize(

@@ -9,12 +9,13 @@ from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 import jax
 import jax.numpy as jnp
 
-from jaxnst.core import guides, terms, transforms, vgg
+from jaxnst.core import guides, rows, terms, transforms, vgg
 from jaxnst.core.conv import EXACT
 
 if TYPE_CHECKING:
     from jaxtyping import Array, Float
 
+    from jaxnst.core.rows import Rows
     from jaxnst.core.terms import Term
 
 
@@ -33,6 +34,7 @@ class Objective:
       guidance: a value of `guides.GUIDANCES`: how masks come down to the layers.
       colors: what the network sees of a picture's colours: `transforms.unchanged` or `gray`.
       precision: of products of float32 in the network on accelerators; targets are always computed exactly.
+      rows: over which devices the rows of pictures lie; None: over one. Statistics must be `additive`.
     """
 
     terms: tuple[Term, ...] = terms.GATYS
@@ -41,6 +43,7 @@ class Objective:
     guidance: guides.Guidance = guides.GUIDANCES["simple"]
     colors: Callable[[Array], Array] = transforms.unchanged
     precision: jax.lax.Precision = EXACT
+    rows: Rows | None = None
 
     @property
     def layers(self) -> tuple[str, ...]:
@@ -100,9 +103,11 @@ def view(
     precision: jax.lax.Precision = EXACT,
 ) -> terms.View:
     """A picture with the features that the terms look at; `window` as for `evaluate`."""
-    seen = window(objective.colors(image))
+    seen, regions = window(objective.colors(image)), seen_regions(regions, window)
+    if objective.rows is not None:
+        return rows.view(objective, objective.rows, params, image, seen, regions, precision)
     found = vgg.features(params, seen, objective.layers, objective.pooling, objective.padding, precision)
-    return terms.View(image, found, seen_regions(regions, window))
+    return terms.View(image, found, regions)
 
 
 def seen_regions(

@@ -1,0 +1,168 @@
+"""Arrays spread over several devices: pairs over a mesh's axis `pairs`, rows of pictures over `rows`.
+
+A device's part of an axis is as large as every other's, so arrays whose rows do not divide get rows of zeros.
+The optimiser works on these as they are, because zeros add nothing to its inner products; whatever is to see
+the picture itself sees it without them, through `Cut` or `whole`.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax.sharding import Mesh, NamedSharding, PartitionSpec
+
+if TYPE_CHECKING:
+    from jaxtyping import Array, Float
+
+    from jaxnst.core import solver
+
+
+@jax.tree_util.register_dataclass
+@dataclass(frozen=True)
+class Spread:
+    """An array whose rows lie on several devices.
+
+    Attributes:
+      padded: with rows of zeros at the end, so that all devices have as many.
+      rows: how many are the array's own.
+      sharding: of `padded`.
+    """
+
+    padded: Array
+    rows: int = field(metadata={"static": True})
+    sharding: NamedSharding = field(metadata={"static": True})
+
+    @property
+    def axis(self) -> int:
+        """That of the rows."""
+        return self.sharding.spec.index("rows")
+
+
+@dataclass(frozen=True)
+class Cut:
+    """The parametrisation of pictures with rows of zeros below them.
+
+    Attributes:
+      rows: the picture's own.
+      padded: with the zeros.
+    """
+
+    rows: int
+    padded: int
+
+    def decode(self, variable: Float[Array, "h w 3"]) -> Float[Array, "h2 w 3"]:
+        """Take the zeros away."""
+        return variable[: self.rows]
+
+    def encode(self, image: Float[Array, "h2 w 3"]) -> Float[Array, "h w 3"]:
+        """Add them."""
+        return jnp.pad(image, ((0, self.padded - self.rows), (0, 0), (0, 0)))
+
+
+def make_mesh(devices: Sequence[Any], rows: int = 1) -> Mesh:
+    """A mesh with the axes `pairs` and `rows`.
+
+    Args:
+      devices: `jax.Device`s.
+      rows: over how many of them the rows of each picture go; it divides their number.
+    """
+    return Mesh(np.array(devices).reshape(-1, rows), ("pairs", "rows"))
+
+
+def spread(mesh: Mesh | None, tree: Any, size: tuple[int, int], pairs: Any = None) -> Any:
+    """Spread what belongs to pictures, and put the rest on every device.
+
+    Args:
+      mesh: as from `make_mesh`; None: everything stays as it is.
+      tree: of arrays. Rows are those of the first axis of length `H` that is followed by one of length `W`.
+      size: `(H, W)`.
+      pairs: a tuple with, for each leaf, 0 if its first axis is that of the pairs, or None; one of these will
+        do for all.
+
+    Returns:
+      A tree with `Spread` in place of arrays that have rows; for use inside `jit` and outside.
+    """
+    if mesh is None:
+        return tree
+    leaves, structure = jax.tree.flatten(tree)
+    of_leaves = pairs if isinstance(pairs, tuple) else (pairs,) * len(leaves)
+    found = [_spread(mesh, leaf, size, of) for leaf, of in zip(leaves, of_leaves, strict=True)]
+    return jax.tree.unflatten(structure, found)
+
+
+def _spread(mesh: Mesh, leaf: Any, size: tuple[int, int], pairs: int | None) -> Any:
+    shape, parts = jnp.shape(leaf), mesh.shape["rows"]
+    axes: list[str | None] = [None] * len(shape)
+    first = 0 if pairs is None else 1
+    axes[:first] = ["pairs"] * first
+    found = [axis for axis in range(first, len(shape) - 1) if shape[axis : axis + 2] == size]
+    if parts == 1 or not found:
+        if "rows" in (spec := _spec(leaf)):  # feature maps, which `rows` has spread
+            axes[spec.index("rows")] = "rows"
+        return _placed(leaf, NamedSharding(mesh, PartitionSpec(*axes)))
+    axes[found[0]] = "rows"
+    zeros = [(0, 0)] * len(shape)
+    zeros[found[0]] = (0, -size[0] % parts)
+    padded = np.pad(leaf, zeros) if isinstance(leaf, np.ndarray) else jnp.pad(leaf, zeros)
+    sharding = NamedSharding(mesh, PartitionSpec(*axes))
+    return Spread(_placed(padded, sharding), size[0], sharding)
+
+
+def _spec(leaf: Any) -> tuple[Any, ...]:
+    """How an array lies on a mesh; empty if it does not, or inside `jit`."""
+    sharding = getattr(leaf, "sharding", None)
+    return tuple(sharding.spec) if isinstance(sharding, NamedSharding) else ()
+
+
+def _placed(array: Any, sharding: NamedSharding) -> Array:
+    if isinstance(array, np.ndarray):  # also where some of the devices are another process's
+        return jax.make_array_from_callback(array.shape, sharding, array.__getitem__)
+    return jax.lax.with_sharding_constraint(array, sharding)
+
+
+def everywhere(mesh: Mesh | None, tree: Any) -> Any:
+    """The same arrays, all of them on every device; None: as they are."""
+    if mesh is None:
+        return tree
+    return jax.tree.map(lambda leaf: _placed(leaf, NamedSharding(mesh, PartitionSpec())), tree)
+
+
+def _is_spread(leaf: Any) -> bool:
+    return isinstance(leaf, Spread)
+
+
+def whole(tree: Any) -> Any:
+    """The arrays that were given to `spread`; for use inside `jit`."""
+
+    def of(leaf: Any) -> Any:
+        return jax.lax.slice_in_dim(leaf.padded, 0, leaf.rows, axis=leaf.axis) if _is_spread(leaf) else leaf
+
+    return jax.tree.map(of, tree, is_leaf=_is_spread)
+
+
+def padded(tree: Any) -> Any:
+    """The arrays with their zeros."""
+    return jax.tree.map(lambda leaf: leaf.padded if _is_spread(leaf) else leaf, tree, is_leaf=_is_spread)
+
+
+def spread_as(before: Any, tree: Any) -> Any:
+    """What has become of `padded(before)`, spread as that was."""
+
+    def of(old: Any, new: Array) -> Any:
+        return dataclasses.replace(old, padded=_placed(new, old.sharding)) if _is_spread(old) else new
+
+    return jax.tree.map(of, before, tree, is_leaf=_is_spread)
+
+
+def of_padded(problem: solver.Problem, variable: Array | Spread) -> solver.Problem:
+    """The problem whose variable is `padded(variable)`."""
+    if not isinstance(variable, Spread):
+        return problem
+    cut = Cut(variable.rows, variable.padded.shape[variable.axis])
+    return dataclasses.replace(problem, parametrisation=(cut, *problem.parametrisation))

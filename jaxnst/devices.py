@@ -1,0 +1,70 @@
+"""Which devices do the work, and how pairs and rows of pictures are shared out among them."""
+
+from __future__ import annotations
+
+import numbers
+from collections.abc import Sequence
+from typing import Any, Literal, TypeAlias
+
+import jax
+from jax.sharding import Mesh
+
+from jaxnst.core import sharding
+from jaxnst.errors import InputError, choose
+
+Devices: TypeAlias = int | Literal["all"] | Sequence[Any] | Mesh | None
+"""How many, which, or how they are laid out; None: the first."""
+
+AXES = ("pairs", "rows")
+
+
+def for_one_picture(devices: Devices) -> list[Mesh | None]:
+    """The mesh for one picture: its rows over all devices, those of other processes too."""
+    given = _given(devices, jax.devices())
+    if isinstance(given, Mesh):
+        if given.shape["pairs"] > 1:
+            raise InputError(f"devices: a mesh with {given.shape['pairs']} pairs; there is one picture.")
+        return [given]
+    return [sharding.make_mesh(given, len(given)) if given else None]
+
+
+def for_pairs(devices: Devices) -> list[Mesh | None]:
+    """Meshes for many pairs, to be tried in order: a picture's rows go over as few devices as can hold it."""
+    given = _given(devices, jax.local_devices())
+    if isinstance(given, Mesh):
+        return [given]
+    if not given:
+        return [None]
+    divisors = [rows for rows in range(1, len(given) + 1) if len(given) % rows == 0]
+    return [sharding.make_mesh(given, rows) for rows in divisors]
+
+
+def _given(devices: Any, existing: Sequence[Any]) -> Mesh | list[Any]:
+    """A mesh, or devices, of which there are none if no choice was made.
+
+    Raises:
+      InputError: not what `Devices` says, or more than there are.
+    """
+    if devices is None:
+        return []
+    if isinstance(devices, Mesh):
+        return _checked(devices)
+    if isinstance(devices, str):
+        choose("devices", devices, ("all",))
+        return list(existing)
+    if isinstance(devices, numbers.Integral) and not isinstance(devices, bool):
+        devices = int(devices)
+        if not 1 <= devices <= len(existing):
+            raise InputError(f"devices: {devices} are asked for, and there are {len(existing)}.")
+        return list(existing[:devices])
+    if isinstance(devices, Sequence) and devices and all(isinstance(each, jax.Device) for each in devices):
+        return list(devices)
+    raise InputError(f"devices: {devices!r} will not do; give a number, 'all', jax.Devices or a Mesh.")
+
+
+def _checked(mesh: Mesh) -> Mesh:
+    """The mesh with both axes in our order, which XLA shards by itself."""
+    if not mesh.axis_names or set(mesh.axis_names) - set(AXES):
+        raise InputError(f"devices: a mesh with axes {mesh.axis_names}; its axes are called {AXES}.")
+    devices = mesh.devices if mesh.axis_names[0] == "pairs" else mesh.devices.T
+    return sharding.make_mesh(devices.ravel(), mesh.shape.get("rows", 1))
