@@ -5,6 +5,7 @@ import signal
 import subprocess
 import sys
 import time
+import warnings
 
 import h5py
 import jax
@@ -352,12 +353,14 @@ def test_where_memory_took_the_state_along_the_last_checkpoint_stands(pictures, 
 
 
 @pytest.mark.usefixtures("own_cache")
-def test_memory_that_runs_out_exits_with_1(photo, painting, tmp_path, monkeypatch):
+def test_memory_that_runs_out_exits_with_1(photo, painting, tmp_path, monkeypatch, capsys):
     settings = ("--size", "32", "--steps", "6", "--content-layers", "relu2_1", "--style-layers", "relu2_1")
     out = tmp_path / "out.png"
     _out_of_memory(monkeypatch, 3)
-    with pytest.warns(UserWarning, match="memory ran out at step 3"):
+    with warnings.catch_warnings():
+        warnings.simplefilter("always")
         assert cli.main(["stylize", str(photo), str(painting), "--quiet", "--out", str(out), *settings]) == 1
+    assert "memory ran out at step 3" in capsys.readouterr().err
     assert saving.read_metadata(out)["steps_done"] == 2
     with Image.open(out) as picture:
         assert picture.size == (32, 32)
