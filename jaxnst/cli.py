@@ -64,6 +64,7 @@ def _run(arguments: list[str]) -> int:
         output: Annotated[Output, OmitArgPrefixes],
         resources: Annotated[Resources, OmitArgPrefixes],
         resuming: Annotated[Resuming, OmitArgPrefixes],
+        processes: Annotated[Processes, OmitArgPrefixes],
         preset: Annotated[str | None, arg(metavar="NAME")] = None,
         config: Annotated[str | None, arg(metavar="FILE")] = None,
         settings: Annotated[Config, OmitArgPrefixes] = base,
@@ -76,13 +77,14 @@ def _run(arguments: list[str]) -> int:
           output: where the picture goes.
           resources: how the machine is used.
           resuming: where a run that was stopped or killed goes on.
+          processes: that make it together.
           preset: start from a published system (see `jaxnst presets`).
           config: start from the settings saved in a picture that jaxnst made.
           settings: every setting of the run.
         """
         del preset, config  # already in `settings`
-        run = partial(stylize, content, style, tile=resources.tile)
-        return commands.make(run, output, resuming, settings, saved)
+        run = partial(stylize, content, style)
+        return commands.make(run, output, resources, resuming, settings, saved, processes)
 
     def reconstruct_command(
         picture: Annotated[str, Positional, arg(metavar="PICTURE")],
@@ -108,8 +110,8 @@ def _run(arguments: list[str]) -> int:
           settings: every setting of the run.
         """
         del preset, config
-        run = partial(recipes.reconstruct, picture, layer or None, tile=resources.tile)
-        return commands.make(run, output, resuming, settings, saved)
+        run = partial(recipes.reconstruct, picture, layer or None)
+        return commands.make(run, output, resources, resuming, settings, saved)
 
     def interpolate_command(
         content: Annotated[str, Positional, arg(metavar="CONTENT")],
@@ -164,7 +166,7 @@ def _run(arguments: list[str]) -> int:
           settings: every setting of the runs; those of a row go over them.
         """
         del preset, config
-        return commands.batch(sources, out, extension, resources.tile, quiet, settings, processes)
+        return commands.batch(sources, out, extension, resources, quiet, settings, processes)
 
     return tyro.extras.subcommand_cli_from_dict(
         {

@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from tyro.conf import Positional, arg
 
@@ -63,6 +63,8 @@ class Resources:
     tile: Annotated[Tile, arg(metavar="auto|None|PIXELS")] = "auto"
     """Work through pictures in pieces of this side: auto, if the memory is too small for the whole; None:
     never."""
+    devices: Annotated[int | Literal["all"] | None, arg(metavar="N|all")] = None
+    """Spread the work over so many devices: the rows of one picture, the pairs of a batch."""
 
 
 @dataclass(frozen=True)
@@ -77,24 +79,35 @@ class Resuming:
 
 
 def make(
-    run: Callable[..., Result], output: Output, resuming: Resuming, config: Config, saved: dict[str, Any]
+    run: Callable[..., Result],
+    output: Output,
+    resources: Resources,
+    resuming: Resuming,
+    config: Config,
+    saved: dict[str, Any],
+    given: Processes | None = None,
 ) -> int:
     """Run something that makes one picture, and write it.
 
     Args:
-      run: takes `config`, `progress`, `callback`, `checkpoint` and `checkpoint_minutes`.
+      run: takes `config`, `progress`, `callback`, `tile`, `devices`, `checkpoint` and `checkpoint_minutes`.
       output: where to.
+      resources: what it may use.
       resuming: from where, if it was begun before.
       config: the settings.
       saved: what the picture says whose settings were taken; empty if there was none.
+      given: the processes that make it together; the first of them writes it. None: this one does.
 
     Returns:
       The exit status.
     """
     with _ready(output):
-        writer = _snapshot_writer(output, config) if output.snapshots else None
-        settings = {"config": config, "progress": not output.quiet, "callback": writer}
-        result = run(**settings, **dataclasses.asdict(resuming))
+        first = _together(given or Processes(), resources)
+        writer = _snapshot_writer(output, config, first) if output.snapshots else None
+        settings = {"config": config, "progress": first and not output.quiet, "callback": writer}
+        result = run(**settings, **dataclasses.asdict(resources), **dataclasses.asdict(resuming))
+    if not first:
+        return STATUS.get(result.ended, 1)
     with _undisturbed():
         _save(output, result.array, result.metadata)
         if output.history is not None:
@@ -106,6 +119,14 @@ def make(
     if resuming.checkpoint is not None and result.ended == "interrupted":
         print("jaxnst: interrupted; the same command goes on from here.", file=sys.stderr)
     return STATUS.get(result.ended, 1)
+
+
+def _together(given: Processes, resources: Resources) -> bool:
+    """Bring processes together that make one picture, and say whether this is the first of them."""
+    place = processes.connect(given)
+    if place.count > 1 and resources.devices != "all":
+        raise InputError("devices: several processes make one picture with all their devices; give all.")
+    return place.index == 0
 
 
 def interpolate(
@@ -123,7 +144,7 @@ def interpolate(
     ended = "finished"
     with _ready(output):
         try:
-            shown = {"progress": not output.quiet, "tile": resources.tile}
+            shown = {"progress": not output.quiet, **dataclasses.asdict(resources)}
             runs = recipes.interpolate(content, styles, count, config=config, **shown)
             for result in runs:
                 ended = result.ended
@@ -210,14 +231,16 @@ def _count_compile_seconds() -> list[float]:
     return seconds
 
 
-def _snapshot_writer(output: Output, config: Config) -> Callable[[Progress], None]:
-    """A callback that writes `NAME-0050.png` beside `NAME.png`."""
+def _snapshot_writer(output: Output, config: Config, first: bool) -> Callable[[Progress], None]:
+    """A callback that writes `NAME-0050.png` beside `NAME.png`, if this process is the first."""
     out, digits = Path(output.out), max(4, len(str(config.steps)))
 
     def write(progress: Progress) -> None:
         if progress.step % output.snapshots == 0:
             path = out.with_name(f"{out.stem}-{progress.step:0{digits}d}{out.suffix}")
-            saving.save_image(path, progress.image, bits=output.bits, dither=output.dither)
+            picture = progress.image  # which all processes have a part in
+            if first:
+                saving.save_image(path, picture, bits=output.bits, dither=output.dither)
 
     return write
 
@@ -325,7 +348,7 @@ def batch(
     sources: tuple[str, ...],
     out: str,
     extension: str,
-    tile: Tile,
+    resources: Resources,
     quiet: bool,
     config: Config,
     given: Processes,
@@ -339,7 +362,8 @@ def batch(
     cache_compiled_programs()
     entries = manifest.read(sources, config, extension)
     try:
-        failures = journal.make_all(entries, Path(out), tile, progress=not quiet, place=place)
+        used = dataclasses.asdict(resources)
+        failures = journal.make_all(entries, Path(out), **used, progress=not quiet, place=place)
     except Interrupted:
         print("jaxnst: interrupted; the same command goes on from here.", file=sys.stderr)
         return INTERRUPTED

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from jaxnst import folders, saving
 from jaxnst.batch import pairs_bar, work_through
+from jaxnst.devices import Devices, for_pairs
 from jaxnst.errors import InputError, TooLargeError
 from jaxnst.manifest import check_apart
 from jaxnst.processes import Place
@@ -155,7 +156,12 @@ def opened(folder: Path, part: int | None = None) -> Iterator[Journal]:
 
 
 def make_all(
-    entries: Sequence[Entry], folder: Path, tile: Tile, progress: bool = True, place: Place | None = None
+    entries: Sequence[Entry],
+    folder: Path,
+    tile: Tile,
+    devices: Devices = None,
+    progress: bool = True,
+    place: Place | None = None,
 ) -> list[tuple[Entry, str]]:
     """Make the pictures of one process's share that are not done, and write each when it is there.
 
@@ -163,6 +169,7 @@ def make_all(
       entries: from `manifest.read`.
       folder: for the pictures; made, if its parent is there.
       tile: as for `stylize`.
+      devices: as for `stylize_batch`.
       progress: show a bar on standard error.
       place: of this process among those that work in this folder; None: it is alone, and does all.
 
@@ -175,7 +182,7 @@ def make_all(
       Interrupted: by Ctrl-C; the next call goes on where this one stopped.
       OSError: the disk is full or the like; the same.
     """
-    place = place or Place()
+    place, meshes = place or Place(), for_pairs(devices)
     check_apart(entries, folder)
     with opened(folder, place.index if place.count > 1 else None) as journal:
         share = place.share(entries)
@@ -196,9 +203,8 @@ def make_all(
                     show()
 
             try:
-                for number, result in work_through(
-                    (entry.pair() for entry in left), tile, interrupted.is_set
-                ):
+                pairs = (entry.pair() for entry in left)
+                for number, result in work_through(pairs, tile, interrupted.is_set, meshes=meshes):
                     writing.append(writer.submit(journal.keep, left[number], result))
                     written(MOST_WAITING)
             finally:

@@ -248,7 +248,7 @@ def _dispatched(plan: Plan, present: _Present) -> Iterator[_Step]:
             continue
         inputs = sharding.spread(mesh, inputs_at(plan, size, params), size)
         if present.scale < 0:
-            key = jax.random.key(config.seed)
+            key = sharding.everywhere(mesh, jax.random.key(config.seed))
             present.variable, present.memory = _start(problem, mesh, inputs, first_picture(plan, size), key)
         elif present.scale < scale:
             present.variable, present.memory = _carry(problem, mesh, present.variable, present.memory, size)

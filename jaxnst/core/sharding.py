@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.core import Tracer
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
 if TYPE_CHECKING:
@@ -109,7 +110,7 @@ def _spread(mesh: Mesh, leaf: Any, size: tuple[int, int], pairs: int | None) -> 
     axes[found[0]] = "rows"
     zeros = [(0, 0)] * len(shape)
     zeros[found[0]] = (0, -size[0] % parts)
-    padded = np.pad(leaf, zeros) if isinstance(leaf, np.ndarray) else jnp.pad(leaf, zeros)
+    padded = jnp.pad(leaf, zeros) if isinstance(leaf, Tracer) else np.pad(leaf, zeros)
     sharding = NamedSharding(mesh, PartitionSpec(*axes))
     return Spread(_placed(padded, sharding), size[0], sharding)
 
@@ -121,9 +122,12 @@ def _spec(leaf: Any) -> tuple[Any, ...]:
 
 
 def _placed(array: Any, sharding: NamedSharding) -> Array:
-    if isinstance(array, np.ndarray):  # also where some of the devices are another process's
-        return jax.make_array_from_callback(array.shape, sharding, array.__getitem__)
-    return jax.lax.with_sharding_constraint(array, sharding)
+    if isinstance(array, Tracer) or _spec(array):
+        return jax.lax.with_sharding_constraint(array, sharding)
+    if jnp.issubdtype(array.dtype, jax.dtypes.prng_key):
+        return jax.random.wrap_key_data(_placed(jax.random.key_data(array), sharding))
+    # By way of the host, since some of the devices may be another process's.
+    return jax.make_array_from_callback(jnp.shape(array), sharding, np.asarray(array).__getitem__)
 
 
 def everywhere(mesh: Mesh | None, tree: Any) -> Any:
