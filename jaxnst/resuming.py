@@ -27,6 +27,7 @@ from jaxnst.translate import to_objective
 if TYPE_CHECKING:
     from jaxtyping import Float
 
+    from jaxnst.config import Config
     from jaxnst.images import PathLike
     from jaxnst.memory import Tile
     from jaxnst.plan import Plan
@@ -34,6 +35,9 @@ if TYPE_CHECKING:
 log = logging.getLogger("jaxnst")
 
 EXTENSIONS = (".h5", ".hdf5")
+
+DECIDE_TILES = ("size", "optimizer", "memory", "line_search", "statistic")
+"""Settings that have a say in whether there are tiles, and how large."""
 
 MOST_TOLD = 4
 """Settings that a refusal names, of those that differ."""
@@ -131,9 +135,14 @@ class Checkpoint:
                 f"checkpoint: {self.given!r} is damaged or not a checkpoint of stylize; give another file."
             )
 
-    def tile(self, tile: Tile) -> Tile:
-        """The same, or where it was left to the memory, what that had said then."""
-        return tile if tile != "auto" or self._about is None else self._about["whose"]["run"]["tile"]
+    def tile(self, tile: Tile, config: Config) -> Tile:
+        """The same, or where it is left to the memory, what that said when the run began."""
+        if tile != "auto" or self._about is None:
+            return tile
+        there, here = self._about["whose"], json.loads(json.dumps(config.to_dict()))
+        if any(there.get("config", {}).get(name) != here[name] for name in DECIDE_TILES):
+            return tile  # of another run, which `record` will say
+        return there["run"]["tile"]
 
     def record(self, plan: Plan, snapshots: int) -> Record:
         """What the file holds of this run, or a new record.

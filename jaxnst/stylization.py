@@ -180,7 +180,7 @@ def stylize(
         raise InputError(f"callback: {callback!r} is not a function.")
     file = None if checkpoint is None else Checkpoint(checkpoint, checkpoint_minutes)
     given, config = gather(content, style, content_masks, style_masks, config)
-    tile = tile if file is None else file.tile(tile)
+    tile = tile if file is None else file.tile(tile, config)
     plan = prepare(given, config, tile=tile, meshes=for_one_picture(devices))
     record = new_record(plan) if file is None else file.record(plan, snapshots)
     log.info("devices: %s", jax.local_devices()[0] if plan.mesh is None else plan.mesh)

@@ -8,7 +8,8 @@ import pytest
 from pictures import refusal
 
 import jaxnst
-from jaxnst import batch, lanes
+from jaxnst import batch, lanes, run
+from jaxnst.errors import TooLargeError
 
 FAST = {
     "size": 32,
@@ -87,6 +88,21 @@ def test_memory_that_runs_out_halves_the_batch(pictures, monkeypatch):
     assert seen[0] == 3
     assert isinstance(found[1], RuntimeError)
     assert found[0].ended == found[2].ended == "finished"
+
+
+def test_memory_that_runs_out_in_tiles_is_the_pairs_own_affair(pictures, monkeypatch):
+    step = run._step_in_tiles
+
+    def short_of_memory(tile, problem, inputs, variable, memory):
+        if variable.shape[0] == 96:
+            raise jax.errors.JaxRuntimeError("RESOURCE_EXHAUSTED: Out of memory")
+        return step(tile, problem, inputs, variable, memory)
+
+    monkeypatch.setattr(run, "_step_in_tiles", short_of_memory)
+    contents = [np.ones((96, 64, 3), np.float32), pictures[0]]
+    found = jaxnst.stylize_batch(contents, pictures[4], **FAST | {"size": 96}, tile=64)
+    assert isinstance(found[0], TooLargeError)
+    assert found[1].ended == "finished"
 
 
 def test_pairs_that_cannot_be_are_refused_before_work_starts(pictures, monkeypatch, tmp_path):

@@ -31,6 +31,7 @@ RUNS = {
     "adam": {"start_size": 16, "optimizer": "adam", "learning_rate": 0.02, "start": "noise", "seed": 3},
     "fourier": {"parametrisation": "fourier", "color": "luminance", "snapshots": 2},
     "tile": {"tile": 64, "size": 96, "start_size": 48},
+    "devices": {"devices": 4, "size": 90, "start_size": 45},
 }
 
 
@@ -60,6 +61,8 @@ def assert_same(found, expected):
 def test_goes_on_bit_for_bit(pictures, file, kind):
     """Stopped in the middle of the first scale, at its end, and in the second; each part is a call."""
     settings = FAST | RUNS[kind]
+    if settings.get("devices", 1) > jax.device_count():
+        pytest.skip("needs several devices")
     expected = jaxnst.stylize(*pictures, **settings)
     settings |= {"checkpoint": file}
     for first, last in ((1, 2), (3, 3), (4, 5)):
@@ -270,6 +273,13 @@ def test_what_auto_chose_for_tiles_stays(pictures, file, monkeypatch):
         patch.setattr("jaxnst.plan.choose_tile", lambda *_: (64, None))
         jaxnst.stylize(*pictures, **settings, tile="auto", checkpoint=file, callback=lambda p: p.step < 3)
     assert_same(jaxnst.stylize(*pictures, **settings, tile="auto", checkpoint=file), expected)
+
+
+def test_what_auto_chose_for_another_run_is_no_matter(pictures, file):
+    """Its settings are: a line search goes with no tiles."""
+    jaxnst.stylize(*pictures, **FAST | {"size": 96}, tile=64, checkpoint=file, callback=lambda _: False)
+    told = refusal(jaxnst.stylize, *pictures, **FAST | {"size": 96}, line_search="zoom", checkpoint=file)
+    assert "line_search none there and zoom here" in told
 
 
 def test_a_disk_that_is_full_costs_no_picture(pictures, file, monkeypatch):
