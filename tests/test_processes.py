@@ -13,9 +13,11 @@ import time
 import jax
 import numpy as np
 import pytest
+from objectives import picture
 from pictures import refusal
 from PIL import Image
 
+import jaxnst
 from jaxnst.images import read_image
 from jaxnst.processes import Place, Processes, connect, find, keep_to_own_devices
 
@@ -242,6 +244,40 @@ def test_processes_come_together():
         finally:
             first.kill()
             second.kill()
+
+
+def test_one_picture_over_two_processes(tmp_path, own_cache, no_cluster):
+    """Two devices each; process 0 writes the picture, which is that of one device."""
+    given = [tmp_path / "content.png", tmp_path / "style.png"]
+    for seed, path in enumerate(given):
+        Image.fromarray((255 * picture(64, 57, seed)).astype(np.uint8)).save(path)
+    settings = {"size": 64, "steps": 3, "tv_weight": 0.0}
+    settings |= {"content_layers": "relu2_2", "style_layers": "relu2_1"}
+    flags = [f"--{name.replace('_', '-')}={value}" for name, value in settings.items()]
+    command = [sys.executable, "-m", "jaxnst.cli", "stylize", *given, *flags, "--quiet"]
+    command += [
+        "--devices",
+        "all",
+        "--num-processes",
+        "2",
+        "--coordinator-address",
+        f"localhost:{free_port()}",
+    ]
+    environment = {**os.environ, "XLA_FLAGS": "--xla_force_host_platform_device_count=2"}
+    outs = [tmp_path / f"{index}.png" for index in range(2)]
+    with contextlib.ExitStack() as stack:
+        children = []
+        for index, out in enumerate(outs):
+            told = [*command, "--process-id", str(index), "--out", out]
+            child = stack.enter_context(subprocess.Popen(told, env=environment))
+            stack.callback(child.kill)
+            children.append(child)
+        for child in children:
+            assert child.wait(timeout=120) == 0
+    assert not outs[1].exists()
+    settings["content_layers"], settings["style_layers"] = ("relu2_2",), ("relu2_1",)
+    alone = jaxnst.stylize(*given, progress=False, **settings)
+    np.testing.assert_allclose(read_image(outs[0], "out"), alone.array, rtol=0, atol=0.51 / 255 + 1e-4)
 
 
 def test_a_process_whose_coordinator_is_not_there():
