@@ -1,6 +1,6 @@
-"""Large pictures: time and memory of loss and gradient, whole and in tiles, each in a process of its own.
+"""Growth: large pictures whole and in tiles, many pairs at once, one picture over several devices.
 
-`python -m benchmarks.scale --out results.json` measures, prints and draws.
+`python -m benchmarks.scale --out results.json` measures and prints; `--parts` measures some of it.
 """
 
 from __future__ import annotations
@@ -14,10 +14,13 @@ from typing import Any
 
 import numpy as np
 
+from benchmarks import batch, sizing
 from benchmarks.evaluation import peak_of_this_process
 from benchmarks.measure import known, process, timed, write
 from benchmarks.peer import jaxnst_evaluation
 from jaxnst.saving import check_file
+
+PARTS = ("gradient", "pairs", "devices")
 
 
 def gradient(size: int, tile: int | None, rounds: int) -> dict[str, float]:
@@ -55,11 +58,35 @@ def measure(sizes: list[int], largest_whole: int, tile: int, rounds: int) -> dic
     return {"rows": rows, "exponents": exponents}
 
 
+def on_devices(size: int, count: int) -> dict[str, Any]:
+    """One picture over so many of this process's devices: how far it is from one device's, and the traffic.
+
+    Virtual devices share the cores, so that time says nothing.
+    """
+    import jaxnst
+
+    content, style = np.random.default_rng(0).random((2, size, size, 3), np.float32)
+    settings: dict[str, Any] = {"size": size, "steps": 3, "tv_weight": 0.0, "progress": False}
+    one, several = (jaxnst.stylize(content, style, devices=devices, **settings) for devices in (None, count))
+    difference = np.abs(several.array - one.array)
+    losses = np.abs(several.history["total"] / one.history["total"] - 1)
+    return {
+        "size": size,
+        "devices": count,
+        "mean_difference": float(difference.mean()),
+        "largest_difference": float(difference.max()),
+        "loss_difference": float(losses.max()),
+        **sizing.figures(sizing.compiled_step(size, 1, count)),
+    }
+
+
 def main() -> None:
     """Measure all, or in a process of its own one of them."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--out", type=Path)
     parser.add_argument("--gradient", nargs=3, type=int, metavar=("SIZE", "TILE", "ROUNDS"))
+    parser.add_argument("--on-devices", type=int, metavar="SIZE")
+    parser.add_argument("--parts", nargs="+", choices=PARTS, default=PARTS)
     parser.add_argument("--sizes", nargs="+", type=int, default=[1024, 2048, 4096])
     parser.add_argument("--largest-whole", type=int, default=2048)
     parser.add_argument("--tile", type=int, default=896)
@@ -69,11 +96,23 @@ def main() -> None:
         size, tile, rounds = options.gradient
         print(json.dumps(gradient(size, tile or None, rounds)))
         return
+    if options.on_devices:
+        print(json.dumps([on_devices(options.on_devices, count) for count in (1, 2, 4, 8)]))
+        return
     if options.out is None:
         parser.error("--out is needed")
     check_file(options.out, "out")
     results = known(options.out)
-    results["gradient"] = measure(options.sizes, options.largest_whole, options.tile, options.rounds)
+    if "gradient" in options.parts:
+        results["gradient"] = measure(options.sizes, options.largest_whole, options.tile, options.rounds)
+    if "pairs" in options.parts:
+        results["pairs"] = batch.measure(128, 10, [1, 2, 4, 8, 16], options.rounds)
+    if "devices" in options.parts:
+        command = [sys.executable, "-m", "benchmarks.scale", "--on-devices", "250"]
+        done = process(command, XLA_FLAGS="--xla_force_host_platform_device_count=8")
+        results["devices"] = json.loads(done.output.splitlines()[-1])
+        for row in results["devices"]:
+            print(row, flush=True)
     write(options.out, results)
 
 

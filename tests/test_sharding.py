@@ -1,6 +1,7 @@
 """Several devices give what one gives: pairs over them, rows of one picture, or both. There are eight."""
 
 import dataclasses
+import inspect
 import re
 from functools import partial
 
@@ -98,7 +99,7 @@ def test_neighbours_exchange_rows_and_nobody_collects_the_picture(size):
     at = sharding.spread(plan.mesh, inputs.inputs_at(plan, size, plan.params), size)
     key = jax.random.key(0)
     state = run._start(plan.problem, plan.mesh, at, inputs.first_picture(plan, size), key)
-    step = jax.jit(run._step.__wrapped__, static_argnums=0)
+    step = jax.jit(inspect.unwrap(run._step), static_argnums=0)
     program = step.lower(plan.problem, at, *state).compile().as_text()
     assert "collective-permute" in program
     assert not re.findall(r"all-gather|all-to-all", program)
