@@ -47,6 +47,7 @@ def compiled_step(size: int, pairs: int, rows: int) -> Any:
     if pairs * rows > 1:
         mesh = sharding.make_mesh(jax.devices()[: pairs * rows], rows)
     if rows > 1:
+        assert mesh is not None
         of = dataclasses.replace(problem.objective, rows=Rows(mesh))
         problem = dataclasses.replace(problem, objective=of)
 
