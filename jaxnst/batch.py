@@ -20,9 +20,10 @@ import numpy as np
 from jaxnst import images, lanes
 from jaxnst.config import Config
 from jaxnst.devices import Devices, for_pairs
-from jaxnst.errors import InputError, TooLargeError
+from jaxnst.errors import InputError
 from jaxnst.memory import available_bytes, host_bytes
 from jaxnst.plan import Networks, Pictures, Plan, prepare
+from jaxnst.run import is_out_of_memory
 from jaxnst.stylization import (
     NO_FIRST_LOSS,
     Interrupted,
@@ -87,8 +88,8 @@ def stylize_batch(
       **settings: fields of `Config` by name, over the preset or config.
 
     Returns:
-      A `Result` for each pair, in order. A pair that diverges ends with its last good picture, as with
-      `stylize`. Where there is no picture, because memory ran out or the first one has no finite loss, the
+      A `Result` for each pair, in order. A pair that diverges, or for which memory runs out even when it is
+      alone, ends with its last good picture, as with `stylize`. Where there is none, not even the first, the
       exception stands in its place. The others go on.
 
     Raises:
@@ -233,7 +234,10 @@ def _most(plan: Plan) -> int:
 
 
 def _robustly(group: Sequence[_Read], stop: Callable[[], bool]) -> Iterator[tuple[int, Result | Exception]]:
-    """Compute pairs together; if that fails, its halves, so that what fails is found and no other is lost."""
+    """Compute pairs together; if that fails, its halves, so that what fails is found and no other is lost.
+
+    A pair for which memory runs out even so is computed as `stylize` does it, which ends with a picture.
+    """
     try:
         found = _compute([one.plan for one in group], stop)
     except Interrupted:
@@ -241,7 +245,7 @@ def _robustly(group: Sequence[_Read], stop: Callable[[], bool]) -> Iterator[tupl
     except Exception as error:  # out of memory, or whatever a statistic of the user's own raises
         if len(group) == 1:
             log.info("a pair failed", exc_info=True)
-            yield group[0].number, error
+            yield group[0].number, _last_good(group[0].plan, stop) if is_out_of_memory(error) else error
             return
         half = len(group) // 2
     else:
@@ -249,6 +253,15 @@ def _robustly(group: Sequence[_Read], stop: Callable[[], bool]) -> Iterator[tupl
         return
     yield from _robustly(group[:half], stop)
     yield from _robustly(group[half:], stop)
+
+
+def _last_good(plan: Plan, stop: Callable[[], bool]) -> Result | Exception:
+    try:
+        return _alone(plan, stop)
+    except Interrupted:
+        raise
+    except Exception as error:
+        return error
 
 
 def _compute(plans: Sequence[Plan], stop: Callable[[], bool]) -> list[Result | Exception]:
@@ -298,8 +311,6 @@ def _alone(plan: Plan, stop: Callable[[], bool]) -> Result:
     result = run_plan(plan, lambda _: "stopped" if stop() else None)
     if result.ended == "stopped":
         raise Interrupted
-    if result.ended == "out of memory":
-        raise TooLargeError(f"memory ran out after {len(result.history['total'])} steps.")
     return result
 
 

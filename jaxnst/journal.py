@@ -33,6 +33,9 @@ if TYPE_CHECKING:
 MOST_WAITING = 64
 """Pictures that are computed but not yet written."""
 
+AGAIN = ("failed", "out of memory")
+"""How pairs end that may do better next time."""
+
 
 class Journal:
     """One process's, which may look into those of others.
@@ -52,7 +55,7 @@ class Journal:
         """Whether a pair needs no work any more: its picture is there, or its files are broken."""
         record, path = self._last.get(entry.out), self.folder / entry.out
         if record is not None and record["key"] == entry.key:
-            return record["ended"] == "broken" or (record["ended"] != "failed" and path.is_file())
+            return record["ended"] == "broken" or (record["ended"] not in AGAIN and path.is_file())
         if not path.is_file():
             return False
         try:
@@ -71,8 +74,8 @@ class Journal:
           InputError: its format cannot hold it.
           OSError: the disk is full or the like; neither is written.
         """
-        diverged = f"diverged after {len(result.history['total'])} steps; the picture is the last good one."
-        why = diverged if result.ended == "diverged" else ""
+        good = f"{result.ended} after {len(result.history['total'])} steps; the picture is the last good one."
+        why = "" if result.ended == "finished" else good
         metadata = result.metadata | {"key": entry.key, "ended": result.ended, "why": why}
         saving.save_image(self.folder / entry.out, result.array, metadata)
         self._append(entry, result.ended, why)

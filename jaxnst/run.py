@@ -187,14 +187,15 @@ def optimise(
             state = functools.partial(present.state, good) if settle and settled else None
             yield Progress(told, plan.config.steps, losses, step.size, step.after, state)
     except (jax.errors.JaxRuntimeError, MemoryError) as error:
-        if not _is_out_of_memory(error):
+        if not is_out_of_memory(error):
             raise
         whole = present.step == told and present.is_whole()
         state = functools.partial(present.state, good) if good and whole else None
         raise OutOfMemoryError(told + 1, state) from error
 
 
-def _is_out_of_memory(error: Exception) -> bool:
+def is_out_of_memory(error: Exception) -> bool:
+    """Whether a device or the host could not give the memory that was asked for."""
     told = str(error)
     return isinstance(error, MemoryError) or "RESOURCE_EXHAUSTED" in told or "out of memory" in told.lower()
 

@@ -70,14 +70,14 @@ def test_a_lane_that_diverges_leaves_the_others_alone(pictures):
         assert_same(result, expected)
 
 
-def test_memory_that_runs_out_halves_the_batch(pictures, monkeypatch):
+def test_what_fails_halves_the_batch(pictures, monkeypatch):
     """What is computed together is cut until it fits; a pair that never does is reported alone."""
     seen, optimise = [], lanes.optimise
 
     def short_of_memory(plans):
         seen.append(len(plans))
         if len(plans) > 1 or plans[0].config.seed == 7:
-            raise RuntimeError("RESOURCE_EXHAUSTED: out of memory")
+            raise RuntimeError("whatever it is")
         return optimise(plans)
 
     monkeypatch.setattr(lanes, "optimise", short_of_memory)
@@ -103,6 +103,34 @@ def test_memory_that_runs_out_in_tiles_is_the_pairs_own_affair(pictures, monkeyp
     found = jaxnst.stylize_batch(contents, pictures[4], **FAST | {"size": 96}, tile=64)
     assert isinstance(found[0], TooLargeError)
     assert found[1].ended == "finished"
+
+
+def test_memory_that_runs_out_leaves_the_last_good_picture(pictures, monkeypatch):
+    """Of a pair that is alone already: after a step it has a picture, and the others are whole."""
+    optimise, step, steps = lanes.optimise, run._step, []
+
+    def short_together(plans):
+        if plans[0].config.seed == 7:
+            raise jax.errors.JaxRuntimeError("RESOURCE_EXHAUSTED: Out of memory")
+        return optimise(plans)
+
+    def short_alone(*given):
+        steps.append(given)
+        if len(steps) > 1:
+            raise jax.errors.JaxRuntimeError("RESOURCE_EXHAUSTED: Out of memory")
+        return step(*given)
+
+    monkeypatch.setattr(lanes, "optimise", short_together)
+    monkeypatch.setattr(run, "_step", short_alone)
+    settings = {name: value for name, value in FAST.items() if name != "progress"}
+    configs = [jaxnst.Config(**settings, seed=seed).checked() for seed in (1, 7)]
+    pairs = [batch.Pair(batch.Pictures(pictures[0], [pictures[4]]), config) for config in configs]
+    with pytest.warns(UserWarning, match="memory ran out at step 2"):
+        found = dict(batch.work_through(pairs, None))
+    assert found[0].ended == "finished"
+    assert found[1].ended == "out of memory"
+    assert len(found[1].history["total"]) == 1
+    assert np.isfinite(found[1].array).all()
 
 
 def test_pairs_that_cannot_be_are_refused_before_work_starts(pictures, monkeypatch, tmp_path):
