@@ -142,6 +142,20 @@ def test_what_is_not_the_files_fault_is_tried_again(manifest, tmp_path):
         ]
 
 
+def test_the_last_good_picture_is_kept_until_there_is_a_better_one(manifest, tmp_path):
+    """Memory may be there next time; a run that diverged would again."""
+    entries = read([str(manifest(12))], jaxnst.Config())[:2]
+    array, history = np.zeros((8, 8, 3), np.float32), {"total": np.zeros(5, np.float32)}
+    with opened(tmp_path / "out") as journal:
+        for entry, ended in zip(entries, ("out of memory", "diverged"), strict=True):
+            journal.save(entry, jaxnst.Result(array, history, entry.config, 1.0, ended, "", {}))
+    with opened(tmp_path / "out") as journal:
+        assert [journal.is_done(entry) for entry in entries] == [False, True]
+        for (entry, why), ended in zip(journal.failures(entries), ("out of memory", "diverged"), strict=True):
+            assert why == f"{ended} after 5 steps; the picture is the last good one."
+            assert (journal.folder / entry.out).is_file()
+
+
 def test_two_processes_do_not_share_a_journal(tmp_path):
     with (
         opened(tmp_path / "out"),
