@@ -84,7 +84,7 @@ def stylize_batch(
       tile: as for `stylize`; a picture that is cut into tiles is computed alone.
       devices: spread the pairs over several: how many, "all" of this process, a sequence of `jax.Device`, or
         a `jax.sharding.Mesh` with axes `pairs`, `rows` or both. Where a picture is too large for one device,
-        its rows go over as few as hold it. None: the first device alone.
+        its rows go over as few as hold it, or it is cut into tiles. None: the first device alone.
       **settings: fields of `Config` by name, over the preset or config.
 
     Returns:
@@ -181,7 +181,7 @@ def work_through(
     """
     networks, numbered = networks or Networks(), enumerate(pairs)
     ahead = AHEAD * (1 if meshes[0] is None else meshes[0].size)
-    available, most_bytes = available_bytes(), SHARE_AHEAD * host_bytes()
+    available, most_bytes = available_bytes(meshes[0]), SHARE_AHEAD * host_bytes()
 
     def read(number: int, pair: Pair) -> _Read:
         plan = prepare(*pair, tile=tile, networks=networks, available=available, meshes=meshes)
@@ -243,16 +243,19 @@ def _robustly(group: Sequence[_Read], stop: Callable[[], bool]) -> Iterator[tupl
     except Interrupted:
         raise
     except Exception as error:  # out of memory, or whatever a statistic of the user's own raises
-        if len(group) == 1:
-            log.info("a pair failed", exc_info=True)
-            yield group[0].number, _last_good(group[0].plan, stop) if is_out_of_memory(error) else error
-            return
-        half = len(group) // 2
+        log.info("%d pairs failed", len(group), exc_info=True)
+        failed = _without_frames(error)
     else:
         yield from zip((one.number for one in group), found, strict=True)
         return
-    yield from _robustly(group[:half], stop)
-    yield from _robustly(group[half:], stop)
+    if len(group) > 1:
+        half = len(group) // 2
+        yield from _robustly(group[:half], stop)
+        yield from _robustly(group[half:], stop)
+    elif is_out_of_memory(failed):
+        yield group[0].number, _last_good(group[0].plan, stop)
+    else:
+        yield group[0].number, failed
 
 
 def _last_good(plan: Plan, stop: Callable[[], bool]) -> Result | Exception:
@@ -261,7 +264,13 @@ def _last_good(plan: Plan, stop: Callable[[], bool]) -> Result | Exception:
     except Interrupted:
         raise
     except Exception as error:
-        return error
+        return _without_frames(error)
+
+
+def _without_frames(error: Exception) -> Exception:
+    """The same without the calls it went through, whose arrays would keep their memory."""
+    error.__cause__ = error.__context__ = None
+    return error.with_traceback(None)
 
 
 def _compute(plans: Sequence[Plan], stop: Callable[[], bool]) -> list[Result | Exception]:

@@ -29,14 +29,22 @@ def for_one_picture(devices: Devices) -> list[Mesh | None]:
 
 
 def for_pairs(devices: Devices) -> list[Mesh | None]:
-    """Meshes for many pairs, to be tried in order: a picture's rows go over as few devices as can hold it."""
+    """Meshes for many pairs, to be tried in order: a picture's rows go over as few devices as can hold it.
+
+    What none can hold is left to one device, in tiles.
+    """
     given = _given(devices, jax.local_devices())
     if isinstance(given, Mesh):
         return [given]
     if not given:
         return [None]
     divisors = [rows for rows in range(1, len(given) + 1) if len(given) % rows == 0]
-    return [sharding.make_mesh(given, rows) for rows in divisors]
+    return [*(sharding.make_mesh(given, rows) for rows in divisors), None]
+
+
+def processes_of(mesh: Mesh | None) -> int:
+    """How many processes its devices belong to."""
+    return 1 if mesh is None else len({device.process_index for device in mesh.devices.flat})
 
 
 def _given(devices: Any, existing: Sequence[Any]) -> Mesh | list[Any]:

@@ -94,7 +94,7 @@ def program(plan: Plan) -> Hashable:
 
 def most(plan: Plan, share: float = 0.5) -> int:
     """How many lanes like this one to run at once: what a share of the free memory holds, not too many."""
-    available, parts = available_bytes(), _parts(plan)
+    available, parts = available_bytes(plan.mesh), _parts(plan)
     if available is None:
         return MOST_LANES * parts
     of_one = estimate_bytes(plan.config, *plan.sizes[-1], mesh=plan.mesh) - NETWORK_BYTES

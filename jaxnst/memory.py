@@ -68,7 +68,14 @@ def estimate_bytes(
         kept = kept if jax.default_backend() == "cpu" and keeps_content(config, height, width) else 0
     scratch = SCRATCH_BYTES_PER_PIXEL.get(jax.default_backend(), OTHER_BYTES_PER_PIXEL)
     of_picture = window * scratch + height * width * pictures * 12 + kept
-    return of_picture // (1 if jax.default_backend() == "cpu" else rows_of(mesh)) + NETWORK_BYTES
+    return of_picture // _memories(mesh) + NETWORK_BYTES
+
+
+def _memories(mesh: Mesh | None) -> int:
+    """Over how many memories the rows of a picture go: those of devices, but a process's CPUs share one."""
+    if mesh is None or jax.default_backend() != "cpu":
+        return rows_of(mesh)
+    return len({device.process_index for device in mesh.devices[0]})
 
 
 def content_bytes(config: Config, height: int, width: int) -> int:
@@ -89,15 +96,19 @@ def host_bytes() -> int:
     return psutil.virtual_memory().available
 
 
-def available_bytes() -> int | None:
-    """Memory that JAX's default device has left, in bytes; None where it cannot be told."""
-    device = jax.local_devices()[0]  # not another process's
-    if device.platform == "cpu":
+def available_bytes(mesh: Mesh | None = None) -> int | None:
+    """Memory that each of some devices has left, in bytes; None where it cannot be told.
+
+    Args:
+      mesh: of the devices, of which this process's count; None: JAX's default device.
+    """
+    devices = jax.local_devices()[:1] if mesh is None else mesh.local_devices
+    if devices[0].platform == "cpu":
         return host_bytes()
-    stats = device.memory_stats() or {}
-    if "bytes_limit" not in stats:
+    found = [device.memory_stats() or {} for device in devices]
+    if not all("bytes_limit" in stats for stats in found):
         return None
-    return stats["bytes_limit"] - stats.get("bytes_in_use", 0)
+    return min(stats["bytes_limit"] - stats.get("bytes_in_use", 0) for stats in found)
 
 
 def choose_tile(
@@ -114,7 +125,7 @@ def choose_tile(
       sizes: height and width of the picture at its largest, and of the style pictures.
       tile: largest side of a tile; auto: the largest that fits, and none if memory is enough; None: none.
       available: memory of each device that may be used, in bytes; None: what is free now.
-      meshes: devices to be used, in order of preference.
+      meshes: devices to be used, in order of preference; None among them: one device, which takes tiles.
 
     Returns:
       The side of the tiles in pixels, or None; and the first mesh that will do.
@@ -131,7 +142,7 @@ def choose_tile(
         if refusal := _why_no_tiles(config):
             raise InputError(f"tile: {refusal}.")
         tile = int(tile)
-    available = available_bytes() if available is None else available
+    available = available_bytes(meshes[0]) if available is None else available
     # The optimiser's history is the picture's alone, but styles are seldom larger.
     size = max(sizes, key=math.prod)
 
@@ -139,16 +150,17 @@ def choose_tile(
         return available is None or estimate_bytes(config, *size, side, mesh) <= share * available
 
     given = tile if isinstance(tile, int) else None
-    if meshes[-1] is not None:
+    last = max(filter(None, meshes), key=rows_of, default=None)
+    if last is not None:
         meshes = _usable(config, meshes, given)
     fitting = [mesh for mesh in meshes if fits(given, mesh)]
     if fitting:
         return given, fitting[0]
     sides = [] if _why_no_tiles(config) else range(MOST_TILE, LEAST_TILE - 1, -64)
     largest = next((side for side in sides if fits(side, share=SHARE)), None)
-    if tile == "auto" and largest is not None and meshes[-1] is None:
+    if tile == "auto" and largest is not None and None in meshes:
         return largest, None
-    raise TooLargeError(_does_not_fit(config, size, given, meshes[-1], largest, available or 0))
+    raise TooLargeError(_does_not_fit(config, size, given, last, largest, available or 0))
 
 
 def _usable(config: Config, meshes: Sequence[Mesh | None], tile: int | None) -> list[Mesh | None]:

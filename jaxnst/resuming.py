@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import importlib.metadata
 import itertools
 import json
 import logging
@@ -20,8 +21,9 @@ import jax
 import numpy as np
 
 from jaxnst import checkpoint, saving
+from jaxnst.devices import processes_of
 from jaxnst.errors import InputError
-from jaxnst.run import Progress, State
+from jaxnst.run import Progress, State, is_out_of_memory
 from jaxnst.translate import to_objective
 
 if TYPE_CHECKING:
@@ -150,7 +152,7 @@ class Checkpoint:
         Raises:
           InputError: it holds another run, or it is damaged, or no one process has all of the run.
         """
-        if plan.mesh is not None and jax.process_count() > 1:
+        if processes_of(plan.mesh) > 1:
             raise InputError("checkpoint: a run that several processes share has none; leave it out.")
         self._whose = json.loads(json.dumps(_whose(plan, snapshots)))
         self._ends = set(itertools.accumulate(map(plan.config.steps_at, range(len(plan.sizes) - 1))))
@@ -174,13 +176,24 @@ class Checkpoint:
         """Whether the state after a step shall be saved: it is time, or a larger scale may be too much."""
         return time.monotonic() - self._saved >= self._seconds or step in self._ends
 
-    def save(self, record: Record, state: State | None) -> None:
+    def save(self, record: Record, state_of: Callable[[], State] | None) -> None:
         """Write it over the one before; if that fails, warn: the picture is worth more than its checkpoint.
 
         Args:
           record: of the run.
-          state: after its last step; None: it is over.
+          state_of: gives the state after its last step; None: it is over.
         """
+        try:
+            checkpoint.save(self.path, *self._contents(record, state_of and state_of()))
+            self.step = record.steps
+        except (OSError, MemoryError, jax.errors.JaxRuntimeError) as error:
+            if isinstance(error, jax.errors.JaxRuntimeError) and not is_out_of_memory(error):
+                raise
+            warnings.warn(f"{self.given}: the checkpoint could not be written ({error})", stacklevel=2)
+        self._saved = time.monotonic()
+
+    def _contents(self, record: Record, state: State | None) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
+        """Arrays, and what there is to say of them."""
         arrays = {"picture": record.picture()}
         arrays |= {f"history/{name}": np.array(of, np.float32) for name, of in record.history.items()}
         arrays |= {f"snapshots/{step}": of for step, of in record.snapshots.items()}
@@ -189,12 +202,7 @@ class Checkpoint:
             arrays |= {f"leaves/{index:04d}": leaf for index, leaf in enumerate(state.leaves)}
             arrays["good"] = state.good
             about |= {"step": state.step, "scale": state.scale, "ended": "", "why": ""}
-        try:
-            checkpoint.save(self.path, arrays, about)
-            self.step = record.steps
-        except (OSError, MemoryError) as error:
-            warnings.warn(f"{self.given}: the checkpoint could not be written ({error})", stacklevel=2)
-        self._saved = time.monotonic()
+        return arrays, about
 
 
 def _read(arrays: Mapping[str, np.ndarray], about: Mapping[str, Any], names: Sequence[str]) -> Record:
@@ -226,7 +234,7 @@ def _whose(plan: Plan, snapshots: int) -> dict[str, Any]:
     return {
         "jaxnst": __version__,
         "run": {
-            "jax": jax.__version__,
+            **{name: importlib.metadata.version(name) for name in ("jax", "jaxlib", "optax")},
             "device": f"{device.platform} {device.device_kind}",
             "devices": 1 if plan.mesh is None else plan.mesh.size,
             "tile": plan.tile,

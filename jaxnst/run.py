@@ -147,7 +147,7 @@ class _Present:
 
     def state(self, good: Picture) -> State:
         """The same on the host."""
-        leaves = leaves_of(sharding.whole((self.variable, self.memory)))
+        leaves = leaves_of(sharding.on_host((self.variable, self.memory)))
         return State(self.step, self.scale, leaves, np.asarray(good()))
 
     def is_whole(self) -> bool:

@@ -19,7 +19,7 @@ import numpy as np
 
 from jaxnst import images, saving
 from jaxnst.config import Config
-from jaxnst.devices import Devices, for_one_picture
+from jaxnst.devices import Devices, for_one_picture, processes_of
 from jaxnst.errors import InputError, TooLargeError, choose
 from jaxnst.memory import Tile, estimate_bytes
 from jaxnst.plan import Pictures, Plan, prepare
@@ -153,7 +153,8 @@ def stylize(
         result. auto: if it must be, in pieces as large as memory allows. None: never.
       devices: spread the rows of the picture over several, to the same result: how many, "all" (those of
         other processes too, under `jax.distributed`), a sequence of `jax.Device`, or a `jax.sharding.Mesh`
-        with an axis `rows`. None: the first alone.
+        with an axis `rows`. None: the first alone. Several processes must all make the same calls, of the
+        callback and in it, too; Ctrl-C in one of them ends them all.
       checkpoint: an HDF5 file (.h5) for all that the run needs to go on. If it is there, the run goes on from
         it, on the same device to the same bits as if it had never stopped; if it holds a finished run, its
         result is returned at once. Delete it to start anew.
@@ -180,7 +181,7 @@ def stylize(
         raise InputError(f"callback: {callback!r} is not a function.")
     file = None if checkpoint is None else Checkpoint(checkpoint, checkpoint_minutes)
     given, config = gather(content, style, content_masks, style_masks, config)
-    tile = tile if file is None else file.tile(tile, config)
+    tile = tile if file is None or devices is not None else file.tile(tile, config)
     plan = prepare(given, config, tile=tile, meshes=for_one_picture(devices))
     record = new_record(plan) if file is None else file.record(plan, snapshots)
     log.info("devices: %s", jax.local_devices()[0] if plan.mesh is None else plan.mesh)
@@ -189,7 +190,11 @@ def stylize(
     log.info("memory: about %.2f GB", estimated / 1e9)
     log.info("tile: %s", plan.tile)
     prepared = time.perf_counter()
-    with stop_on_interrupt() as interrupted, _progress_bar(progress, plan.config.steps, record.steps) as show:
+    # A process that stopped by itself would leave the others waiting for its part.
+    interrupts = (
+        stop_on_interrupt() if processes_of(plan.mesh) == 1 else contextlib.nullcontext(threading.Event())
+    )
+    with interrupts as interrupted, _progress_bar(progress, plan.config.steps, record.steps) as show:
 
         def after(state: Progress) -> str | None:
             show(state)
@@ -262,10 +267,12 @@ def _work(
             if ended and (file is None or state is not None):
                 break
             if file is not None and state is not None and file.due(progress.step):
-                file.save(record, state())
+                file.save(record, state)
     except DivergedError as error:
         record.image, record.why, ended, state = error.image, str(error), "diverged", None
     except OutOfMemoryError as error:
+        if processes_of(plan.mesh) > 1:  # nor can one make a picture of what it has
+            raise TooLargeError(f"{error}.") from error
         record.why, ended, state = str(error), "out of memory", error.state
     if record.image is None:
         raise InputError(NO_FIRST_LOSS) if ended == "diverged" else TooLargeError(NO_MEMORY)
@@ -273,7 +280,7 @@ def _work(
     if file is not None and record.ended in OVER:
         file.save(record, None)
     elif file is not None and state is not None:
-        file.save(record, state())
+        file.save(record, state)
     if file is not None and record.ended == "out of memory":
         record.why += f"; the same call goes on after step {file.step}"
 

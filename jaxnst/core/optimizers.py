@@ -6,6 +6,7 @@ The learning rate comes in traced, so that runs that differ in nothing else shar
 
 from __future__ import annotations
 
+import dataclasses
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -145,6 +146,10 @@ class LBFGS:
             self.line_search(),
             optax.clip_by_block_rms(self.max_step),
         )
+
+    def among_zeros(self, share: float) -> LBFGS:
+        """The same for variables of which only this share is a picture, and the rest stays zero."""
+        return dataclasses.replace(self, max_step=self.max_step * math.sqrt(share))
 
     def carried(self, state: Any, step: Resampling, gradient: Resampling) -> Any:
         """The state for the picture at another size: the curvature learnt so far, and a fresh line search.

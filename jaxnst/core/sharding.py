@@ -1,8 +1,8 @@
 """Arrays spread over several devices: pairs over a mesh's axis `pairs`, rows of pictures over `rows`.
 
 A device's part of an axis is as large as every other's, so arrays whose rows do not divide get rows of zeros.
-The optimiser works on these as they are, because zeros add nothing to its inner products; whatever is to see
-the picture itself sees it without them, through `Cut` or `whole`.
+The optimiser works on these as they are, because zeros add nothing to its inner products (and means are told
+of them); whatever is to see the picture itself sees it without them, through `Cut` or `whole`.
 """
 
 from __future__ import annotations
@@ -76,15 +76,16 @@ def make_mesh(devices: Sequence[Any], rows: int = 1) -> Mesh:
     return Mesh(np.array(devices).reshape(-1, rows), ("pairs", "rows"))
 
 
-def spread(mesh: Mesh | None, tree: Any, size: tuple[int, int], pairs: Any = None) -> Any:
+def spread(mesh: Mesh | None, tree: Any, size: tuple[int, int], pair_axes: Any = None) -> Any:
     """Spread what belongs to pictures, and put the rest on every device.
 
     Args:
       mesh: as from `make_mesh`; None: everything stays as it is.
-      tree: of arrays. Rows are those of the first axis of length `H` that is followed by one of length `W`.
+      tree: of arrays. Rows are those of the first axis of length `H` that is followed by one of length `W`;
+        but what lies on the mesh already, such as features and the network, stays as it is.
       size: `(H, W)`.
-      pairs: a tuple with, for each leaf, 0 if its first axis is that of the pairs, or None; one of these will
-        do for all.
+      pair_axes: a tuple with, for each leaf, 0 if its first axis is that of the pairs, or None; one of these
+        will do for all.
 
     Returns:
       A tree with `Spread` in place of arrays that have rows; for use inside `jit` and outside.
@@ -92,20 +93,20 @@ def spread(mesh: Mesh | None, tree: Any, size: tuple[int, int], pairs: Any = Non
     if mesh is None:
         return tree
     leaves, structure = jax.tree.flatten(tree)
-    of_leaves = pairs if isinstance(pairs, tuple) else (pairs,) * len(leaves)
+    of_leaves = pair_axes if isinstance(pair_axes, tuple) else (pair_axes,) * len(leaves)
     found = [_spread(mesh, leaf, size, of) for leaf, of in zip(leaves, of_leaves, strict=True)]
     return jax.tree.unflatten(structure, found)
 
 
-def _spread(mesh: Mesh, leaf: Any, size: tuple[int, int], pairs: int | None) -> Any:
+def _spread(mesh: Mesh, leaf: Any, size: tuple[int, int], pair_axis: int | None) -> Any:
     shape, parts = jnp.shape(leaf), mesh.shape["rows"]
     axes: list[str | None] = [None] * len(shape)
-    first = 0 if pairs is None else 1
+    first = 0 if pair_axis is None else 1
     axes[:first] = ["pairs"] * first
     found = [axis for axis in range(first, len(shape) - 1) if shape[axis : axis + 2] == size]
-    if parts == 1 or not found:
-        if "rows" in (spec := _spec(leaf)):  # feature maps, which `rows` has spread
-            axes[spec.index("rows")] = "rows"
+    if parts == 1 or not found or _lies_on_mesh(leaf):
+        if _lies_on_mesh(leaf) and "rows" in leaf.sharding.spec:  # feature maps, which `rows` has spread
+            axes[leaf.sharding.spec.index("rows")] = "rows"
         return _placed(leaf, NamedSharding(mesh, PartitionSpec(*axes)))
     axes[found[0]] = "rows"
     zeros = [(0, 0)] * len(shape)
@@ -115,14 +116,13 @@ def _spread(mesh: Mesh, leaf: Any, size: tuple[int, int], pairs: int | None) -> 
     return Spread(_placed(padded, sharding), size[0], sharding)
 
 
-def _spec(leaf: Any) -> tuple[Any, ...]:
-    """How an array lies on a mesh; empty if it does not, or inside `jit`."""
-    sharding = getattr(leaf, "sharding", None)
-    return tuple(sharding.spec) if isinstance(sharding, NamedSharding) else ()
+def _lies_on_mesh(leaf: Any) -> bool:
+    """Whether it is an array on several devices; inside `jit` that is not known."""
+    return not isinstance(leaf, Tracer) and isinstance(getattr(leaf, "sharding", None), NamedSharding)
 
 
 def _placed(array: Any, sharding: NamedSharding) -> Array:
-    if isinstance(array, Tracer) or _spec(array):
+    if isinstance(array, Tracer) or _lies_on_mesh(array):
         return jax.lax.with_sharding_constraint(array, sharding)
     if jnp.issubdtype(array.dtype, jax.dtypes.prng_key):
         return jax.random.wrap_key_data(_placed(jax.random.key_data(array), sharding))
@@ -150,6 +150,17 @@ def whole(tree: Any) -> Any:
     return jax.tree.map(of, tree, is_leaf=_is_spread)
 
 
+def on_host(tree: Any) -> Any:
+    """The same on the host, one after the other; no device has to hold the whole of an array meanwhile."""
+
+    def of(leaf: Any) -> Any:
+        if not _is_spread(leaf):
+            return leaf
+        return np.asarray(leaf.padded)[(slice(None),) * leaf.axis + (slice(leaf.rows),)]
+
+    return jax.tree.map(of, tree, is_leaf=_is_spread)
+
+
 def padded(tree: Any) -> Any:
     """The arrays with their zeros."""
     return jax.tree.map(lambda leaf: leaf.padded if _is_spread(leaf) else leaf, tree, is_leaf=_is_spread)
@@ -169,4 +180,9 @@ def of_padded(problem: solver.Problem, variable: Array | Spread) -> solver.Probl
     if not isinstance(variable, Spread):
         return problem
     cut = Cut(variable.rows, variable.padded.shape[variable.axis])
-    return dataclasses.replace(problem, parametrisation=(cut, *problem.parametrisation))
+    among_zeros = getattr(problem.optimizer, "among_zeros", None)
+    return dataclasses.replace(
+        problem,
+        parametrisation=(cut, *problem.parametrisation),
+        optimizer=problem.optimizer if among_zeros is None else among_zeros(cut.rows / cut.padded),
+    )
