@@ -7,7 +7,8 @@ from collections.abc import Sequence
 from typing import Any, Literal, TypeAlias
 
 import jax
-from jax.sharding import Mesh
+import numpy as np
+from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
 from jaxnst.core import sharding
 from jaxnst.errors import InputError, choose
@@ -45,6 +46,21 @@ def for_pairs(devices: Devices) -> list[Mesh | None]:
 def processes_of(mesh: Mesh | None) -> int:
     """How many processes its devices belong to."""
     return 1 if mesh is None else len({device.process_index for device in mesh.devices.flat})
+
+
+def told_by_all(mesh: Mesh | None, number: float) -> np.ndarray:
+    """What each of the processes that share a mesh has to say, at the same place in the work of all."""
+    told = np.array([number], np.float32)
+    if mesh is None or processes_of(mesh) == 1:
+        return told
+    each = NamedSharding(mesh, PartitionSpec(mesh.axis_names))
+    numbers = jax.make_array_from_callback((mesh.size,), each, lambda _: told)
+    return np.asarray(sharding.everywhere(mesh, numbers))
+
+
+def any_of(mesh: Mesh | None, said: bool) -> bool:
+    """Whether one of the processes that share a mesh says so."""
+    return bool(told_by_all(mesh, said).any())
 
 
 def _given(devices: Any, existing: Sequence[Any]) -> Mesh | list[Any]:

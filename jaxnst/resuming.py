@@ -21,12 +21,13 @@ import jax
 import numpy as np
 
 from jaxnst import checkpoint, saving
-from jaxnst.devices import processes_of
+from jaxnst.devices import any_of, told_by_all
 from jaxnst.errors import InputError
 from jaxnst.run import Progress, State, is_out_of_memory
 from jaxnst.translate import to_objective
 
 if TYPE_CHECKING:
+    from jax.sharding import Mesh
     from jaxtyping import Float
 
     from jaxnst.config import Config
@@ -130,6 +131,7 @@ class Checkpoint:
         self.step = 0
         """That the file holds; 0: there is none."""
         self._whose: Mapping[str, Any] = {}
+        self._mesh: Mesh | None = None
         self._ends: set[int] = set()
         self._about = checkpoint.about(self.path) if self.path.exists() else None
         if self.path.exists() and (self._about is None or "whose" not in self._about):
@@ -150,10 +152,17 @@ class Checkpoint:
         """What the file holds of this run, or a new record.
 
         Raises:
-          InputError: it holds another run, or it is damaged, or no one process has all of the run.
+          InputError: it holds another run, or it is damaged, or not all processes of the run see it.
         """
-        if processes_of(plan.mesh) > 1:
-            raise InputError("checkpoint: a run that several processes share has none; leave it out.")
+        record = self._record(plan, snapshots)
+        self._mesh = plan.mesh
+        if np.ptp(told_by_all(self._mesh, record.steps)):
+            raise InputError(
+                f"checkpoint: not all processes see the same {self.given!r}; give one that they all see."
+            )
+        return record
+
+    def _record(self, plan: Plan, snapshots: int) -> Record:
         self._whose = json.loads(json.dumps(_whose(plan, snapshots)))
         self._ends = set(itertools.accumulate(map(plan.config.steps_at, range(len(plan.sizes) - 1))))
         if self._about is None:
@@ -174,7 +183,8 @@ class Checkpoint:
 
     def due(self, step: int) -> bool:
         """Whether the state after a step shall be saved: it is time, or a larger scale may be too much."""
-        return time.monotonic() - self._saved >= self._seconds or step in self._ends
+        late = time.monotonic() - self._saved >= self._seconds
+        return any_of(self._mesh, late or step in self._ends)
 
     def save(self, record: Record, state_of: Callable[[], State] | None) -> None:
         """Write it over the one before; if that fails, warn: the picture is worth more than its checkpoint.
@@ -184,7 +194,9 @@ class Checkpoint:
           state_of: gives the state after its last step; None: it is over.
         """
         try:
-            checkpoint.save(self.path, *self._contents(record, state_of and state_of()))
+            contents = self._contents(record, state_of and state_of())  # by all processes of the run
+            if jax.process_index() == 0:
+                checkpoint.save(self.path, *contents)
             self.step = record.steps
         except (OSError, MemoryError, jax.errors.JaxRuntimeError) as error:
             if isinstance(error, jax.errors.JaxRuntimeError) and not is_out_of_memory(error):

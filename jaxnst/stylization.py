@@ -19,7 +19,7 @@ import numpy as np
 
 from jaxnst import images, saving
 from jaxnst.config import Config
-from jaxnst.devices import Devices, for_one_picture, processes_of
+from jaxnst.devices import Devices, any_of, for_one_picture, processes_of
 from jaxnst.errors import InputError, TooLargeError, choose
 from jaxnst.memory import Tile, estimate_bytes
 from jaxnst.plan import Pictures, Plan, prepare
@@ -153,8 +153,8 @@ def stylize(
         result. auto: if it must be, in pieces as large as memory allows. None: never.
       devices: spread the rows of the picture over several, to the same result: how many, "all" (those of
         other processes too, under `jax.distributed`), a sequence of `jax.Device`, or a `jax.sharding.Mesh`
-        with an axis `rows`. None: the first alone. Several processes must all make the same calls, of the
-        callback and in it, too; Ctrl-C in one of them ends them all.
+        with an axis `rows`. None: the first alone. Several processes must all make the same calls, and so
+        must the callback in each; Ctrl-C in one of them stops all.
       checkpoint: an HDF5 file (.h5) for all that the run needs to go on. If it is there, the run goes on from
         it, on the same device to the same bits as if it had never stopped; if it holds a finished run, its
         result is returned at once. Delete it to start anew.
@@ -190,17 +190,13 @@ def stylize(
     log.info("memory: about %.2f GB", estimated / 1e9)
     log.info("tile: %s", plan.tile)
     prepared = time.perf_counter()
-    # A process that stopped by itself would leave the others waiting for its part.
-    interrupts = (
-        stop_on_interrupt() if processes_of(plan.mesh) == 1 else contextlib.nullcontext(threading.Event())
-    )
-    with interrupts as interrupted, _progress_bar(progress, plan.config.steps, record.steps) as show:
+    with stop_on_interrupt() as interrupted, _progress_bar(progress, plan.config.steps, record.steps) as show:
 
         def after(state: Progress) -> str | None:
             show(state)
             if callback is not None and callback(state) is False:
                 return "stopped"
-            return "interrupted" if interrupted.is_set() else None
+            return "interrupted" if any_of(plan.mesh, interrupted.is_set()) else None
 
         # A callback may stop the run at any step, whose state must be at hand then.
         result = run_plan(
@@ -259,7 +255,7 @@ def _work(
 ) -> None:
     """Make the steps, take them down in the record and the record to the file."""
     ended, state = "", None
-    settle = None if file is None else (lambda step: stoppable() or file.due(step))
+    settle = None if file is None else (lambda step: any_of(plan.mesh, stoppable()) or file.due(step))
     try:
         for progress in optimise(plan, record.take_state(), settle):
             record.add(progress, snapshots)

@@ -246,38 +246,63 @@ def test_processes_come_together():
             second.kill()
 
 
-def test_one_picture_over_two_processes(tmp_path, own_cache, no_cluster):
-    """Two devices each; process 0 writes the picture, which is that of one device."""
+@pytest.fixture
+def together(tmp_path, own_cache, no_cluster):
+    """Starts two processes of two devices each that make one picture; gives them, and where they would."""
     given = [tmp_path / "content.png", tmp_path / "style.png"]
     for seed, path in enumerate(given):
         Image.fromarray((255 * picture(64, 57, seed)).astype(np.uint8)).save(path)
+    command = [sys.executable, "-m", "jaxnst.cli", "stylize", *given, "--quiet", "--devices", "all"]
+    environment = {**os.environ, "XLA_FLAGS": "--xla_force_host_platform_device_count=2"}
+    with contextlib.ExitStack() as stack:
+
+        def start(name, **settings):
+            flags = [f"--{name.replace('_', '-')}={value}" for name, value in settings.items()]
+            flags += ["--num-processes=2", f"--coordinator-address=127.0.0.1:{free_port()}"]
+            children, outs = [], [tmp_path / f"{name}-{index}.png" for index in range(2)]
+            for index, out in enumerate(outs):
+                told = [*command, *flags, f"--process-id={index}", "--out", out]
+                children.append(stack.enter_context(subprocess.Popen(told, env=environment)))
+                stack.callback(children[-1].kill)
+            return children, outs
+
+        yield start
+
+
+def test_one_picture_over_two_processes(together):
+    """Two devices each; process 0 writes the picture, which is that of one device."""
     settings = {"size": 64, "steps": 3, "tv_weight": 0.0}
     settings |= {"content_layers": "relu2_2", "style_layers": "relu2_1"}
-    flags = [f"--{name.replace('_', '-')}={value}" for name, value in settings.items()]
-    command = [sys.executable, "-m", "jaxnst.cli", "stylize", *given, *flags, "--quiet"]
-    command += [
-        "--devices",
-        "all",
-        "--num-processes",
-        "2",
-        "--coordinator-address",
-        f"localhost:{free_port()}",
-    ]
-    environment = {**os.environ, "XLA_FLAGS": "--xla_force_host_platform_device_count=2"}
-    outs = [tmp_path / f"{index}.png" for index in range(2)]
-    with contextlib.ExitStack() as stack:
-        children = []
-        for index, out in enumerate(outs):
-            told = [*command, "--process-id", str(index), "--out", out]
-            child = stack.enter_context(subprocess.Popen(told, env=environment))
-            stack.callback(child.kill)
-            children.append(child)
-        for child in children:
-            assert child.wait(timeout=120) == 0
+    children, outs = together("out", **settings)
+    assert [child.wait(timeout=120) for child in children] == [0, 0]
     assert not outs[1].exists()
-    settings["content_layers"], settings["style_layers"] = ("relu2_2",), ("relu2_1",)
+    settings |= {"content_layers": ("relu2_2",), "style_layers": ("relu2_1",)}
+    given = (outs[0].with_name(f"{name}.png") for name in ("content", "style"))
     alone = jaxnst.stylize(*given, progress=False, **settings)
     np.testing.assert_allclose(read_image(outs[0], "out"), alone.array, rtol=0, atol=0.51 / 255 + 1e-4)
+
+
+def test_one_picture_goes_on_where_its_processes_were_stopped(together, tmp_path):
+    """By Ctrl-C in one of them, which stops both; or killed (of one's death JAX tells the other in 100 s)."""
+    file = tmp_path / "run.h5"
+    settings = {"size": 33, "steps": 24, "content_layers": "relu2_1", "style_layers": "relu1_1"}
+    children, [whole, _] = together("whole", **settings)
+    assert [child.wait(timeout=120) for child in children] == [0, 0]
+    settings |= {"checkpoint": file, "checkpoint_minutes": 0}
+    for sent in (signal.SIGINT, signal.SIGKILL):
+        before = file.stat().st_mtime_ns if file.exists() else 0
+        children, [out, _] = together("stopped", **settings)
+        until = time.monotonic() + 120
+        while not file.exists() or file.stat().st_mtime_ns == before:
+            assert time.monotonic() < until
+            time.sleep(0.02)
+        for child in children[1:] if sent == signal.SIGINT else children:
+            child.send_signal(sent)
+        ended = [child.wait(timeout=120) for child in children]
+        assert ended == [130 if sent == signal.SIGINT else -signal.SIGKILL] * 2
+    children, [out, _] = together("stopped", **settings)
+    assert [child.wait(timeout=120) for child in children] == [0, 0]
+    assert out.read_bytes() == whole.read_bytes()
 
 
 def test_a_process_whose_coordinator_is_not_there():

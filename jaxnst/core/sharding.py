@@ -8,6 +8,7 @@ of them); whatever is to see the picture itself sees it without them, through `C
 from __future__ import annotations
 
 import dataclasses
+import functools
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
@@ -156,9 +157,23 @@ def on_host(tree: Any) -> Any:
     def of(leaf: Any) -> Any:
         if not _is_spread(leaf):
             return leaf
-        return np.asarray(leaf.padded)[(slice(None),) * leaf.axis + (slice(leaf.rows),)]
+        return _collected(leaf.padded, leaf.sharding.mesh)[(slice(None),) * leaf.axis + (slice(leaf.rows),)]
 
     return jax.tree.map(of, tree, is_leaf=_is_spread)
+
+
+def _collected(array: Array, mesh: Any) -> np.ndarray:
+    """An array on the host, of which other processes may have parts; a history picture by picture."""
+    if array.is_fully_addressable:
+        return np.asarray(array)
+    if array.ndim > 3:
+        return np.stack([np.asarray(_one_of(mesh, array, index)) for index in range(len(array))])
+    return np.asarray(everywhere(mesh, array))
+
+
+@functools.partial(jax.jit, static_argnums=0)
+def _one_of(mesh: Mesh, array: Array, index: int) -> Array:
+    return everywhere(mesh, array[index])
 
 
 def padded(tree: Any) -> Any:
