@@ -21,7 +21,7 @@ from jaxnst.core import sharding, solver
 from jaxnst.core.compilation import jit
 from jaxnst.inputs import first_picture, inputs_at, params_of_steps, render_at, target_shapes
 from jaxnst.leaves import with_leaves
-from jaxnst.memory import NETWORK_BYTES, available_bytes, estimate_bytes
+from jaxnst.memory import NETWORK_BYTES, available_bytes, estimate_bytes, rows_of
 from jaxnst.plan import Plan
 from jaxnst.translate import to_precision, to_transforms
 
@@ -185,6 +185,9 @@ def _together(
         of_targets = (plan.config.style_scale, *map(id, pictures))
         if of_targets not in known:
             known[of_targets] = inputs_at(plan, size, params)
+            if _parts(plan) > 1 and rows_of(plan.mesh) == 1:  # or each device would hold those of all lanes
+                on_host = jax.device_get(known[of_targets].targets)
+                known[of_targets] = known[of_targets]._replace(targets=on_host)
         lanes.append(
             known[of_targets]._replace(
                 weights=plan.loss_weights,
@@ -194,8 +197,12 @@ def _together(
         )
     leaves = list(zip(*map(jax.tree.leaves, lanes), strict=True))
     axes = tuple(None if all(leaf is of[0] for leaf in of) else 0 for of in leaves)
-    joined = [of[0] if axis is None else jnp.stack(of) for of, axis in zip(leaves, axes, strict=True)]
+    joined = [of[0] if axis is None else _stacked(of) for of, axis in zip(leaves, axes, strict=True)]
     return jax.tree.unflatten(jax.tree.structure(lanes[0]), joined), axes
+
+
+def _stacked(arrays: Sequence[Any]) -> Any:
+    return np.stack(arrays) if isinstance(arrays[0], np.ndarray) else jnp.stack(arrays)
 
 
 def _over_lanes(function: Callable, inputs: solver.Inputs, axes: Axes, others: int) -> Callable:

@@ -128,7 +128,7 @@ def choose_tile(
       meshes: devices to be used, in order of preference; None among them: one device, which takes tiles.
 
     Returns:
-      The side of the tiles in pixels, or None; and the first mesh that will do.
+      The side of the tiles in pixels, or None, also where one tile would do; and the first mesh that will do.
 
     Raises:
       InputError: a side that cannot be, or settings with which there can be no tiles.
@@ -153,6 +153,9 @@ def choose_tile(
     last = max(filter(None, meshes), key=rows_of, default=None)
     if last is not None:
         meshes = _usable(config, meshes, given)
+    layers = to_objective(config).layers
+    if given is not None and all(tiles.window_of(layers, one, given) == tuple(one) for one in sizes):
+        given = None  # nothing is larger than a tile with what is around it, and would be gone through twice
     fitting = [mesh for mesh in meshes if fits(given, mesh)]
     if fitting:
         return given, fitting[0]

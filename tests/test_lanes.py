@@ -146,11 +146,11 @@ def test_goes_on_from_its_leaves_bit_for_bit(plans, at):
 
 def test_memory_decides_how_many(plans, monkeypatch):
     [plan] = plans({})
-    monkeypatch.setattr(lanes, "available_bytes", lambda: 10**12)
+    monkeypatch.setattr(lanes, "available_bytes", lambda *_: 10**12)
     assert lanes.most(plan) == lanes.MOST_LANES
-    monkeypatch.setattr(lanes, "available_bytes", lambda: 920_000_000)
+    monkeypatch.setattr(lanes, "available_bytes", lambda *_: 920_000_000)
     assert 1 <= lanes.most(plan) < lanes.MOST_LANES
-    monkeypatch.setattr(lanes, "available_bytes", lambda: 10**6)
+    monkeypatch.setattr(lanes, "available_bytes", lambda *_: 10**6)
     assert lanes.most(plan) == 1
 
 

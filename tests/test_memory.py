@@ -34,9 +34,9 @@ def test_auto_cuts_pictures_when_memory_is_short(monkeypatch):
     config = jaxnst.Config(size=2000, memory=5).checked()
     sizes = [(2000, 1500)]
     whole = memory.estimate_bytes(config, *sizes[0])
-    monkeypatch.setattr(memory, "available_bytes", lambda: whole)
+    monkeypatch.setattr(memory, "available_bytes", lambda *_: whole)
     assert memory.choose_tile(config, sizes, "auto") == (None, None)
-    monkeypatch.setattr(memory, "available_bytes", lambda: whole // 2)
+    monkeypatch.setattr(memory, "available_bytes", lambda *_: whole // 2)
     tile, _ = memory.choose_tile(config, sizes, "auto")
     planned = memory.SHARE * whole / 2
     assert memory.estimate_bytes(config, *sizes[0], tile) <= planned
@@ -44,7 +44,7 @@ def test_auto_cuts_pictures_when_memory_is_short(monkeypatch):
     message = refusal(memory.choose_tile, config, sizes, None)
     assert f"tile={tile} would fit" in message
     assert f"{whole / 1e9:.1f} GB" in message
-    monkeypatch.setattr(memory, "available_bytes", lambda: 10**8)
+    monkeypatch.setattr(memory, "available_bytes", lambda *_: 10**8)
     assert "no size would fit" in refusal(memory.choose_tile, config, sizes, "auto")
     unfit = config.replace(statistic=("histogram",)).checked()
     assert "Histogram" in refusal(memory.choose_tile, unfit, sizes, "auto")
