@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import importlib.metadata
 import itertools
 import json
 import logging
@@ -18,7 +17,9 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import jax
+import jaxlib
 import numpy as np
+import optax
 
 from jaxnst import checkpoint, saving
 from jaxnst.devices import any_of, told_by_all
@@ -246,7 +247,7 @@ def _whose(plan: Plan, snapshots: int) -> dict[str, Any]:
     return {
         "jaxnst": __version__,
         "run": {
-            **{name: importlib.metadata.version(name) for name in ("jax", "jaxlib", "optax")},
+            **{module.__name__: module.__version__ for module in (jax, jaxlib, optax)},
             "device": f"{device.platform} {device.device_kind}",
             "devices": 1 if plan.mesh is None else plan.mesh.size,
             "tile": plan.tile,
