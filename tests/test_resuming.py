@@ -207,7 +207,7 @@ def begun(pictures, tmp_path_factory):
         ({"learning_rate": 0.5}, "learning_rate 1.0 there and 0.5 here"),
         ({"steps": 7, "style_layers": ("relu1_1",)}, "steps 6 there and 7 here, style_layers .*relu2_1"),
         ({"weights": "caffe-unit"}, "weights caffe there and caffe-unit here"),
-        ({"tile": 64}, "tile None there and 64 here"),
+        ({"tile": 64, "size": 96}, "tile None there and 64 here"),
         ({"snapshots": 2}, "snapshots 0 there and 2 here"),
         ({"content": np.zeros((24, 32, 3))}, "not the same content"),
         ({"style": np.zeros((24, 32, 3))}, "not the same style 1"),
