@@ -15,9 +15,10 @@ import tyro
 from tyro.conf import OmitArgPrefixes, Positional, arg
 
 from jaxnst import commands, recipes, saving
-from jaxnst.commands import INTERRUPTED, Output, Resources, Resuming
+from jaxnst.commands import INTERRUPTED
 from jaxnst.config import Config
 from jaxnst.errors import InputError
+from jaxnst.flags import Output, Resources, Resuming
 from jaxnst.processes import Processes
 from jaxnst.stylization import resolve_config, stylize
 

@@ -13,9 +13,8 @@ import tempfile
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 
 from tyro.conf import Positional, arg
 
@@ -23,7 +22,7 @@ from jaxnst import images, metrics, processes, recipes, saving
 from jaxnst import weights as weight_files
 from jaxnst.config import Config
 from jaxnst.errors import InputError, choose
-from jaxnst.memory import Tile
+from jaxnst.flags import Output, Resources, Resuming
 from jaxnst.presets import PRESETS
 from jaxnst.processes import Processes
 from jaxnst.run import Progress
@@ -34,48 +33,6 @@ INTERRUPTED = 130
 
 STATUS = {"finished": 0, "interrupted": INTERRUPTED}
 """Exit statuses by `Result.ended`; 1 for the others."""
-
-
-@dataclass(frozen=True)
-class Output:
-    """Where the picture goes, and what is told meanwhile."""
-
-    out: Annotated[str, arg(metavar="FILE")]
-    """The picture to write: .png, .jpg, .webp or .tif."""
-    bits: int = 8
-    """Bits of each colour in the file: 8, or 16 for PNG and TIFF."""
-    dither: bool = False
-    """Round to 8 bits with noise, so that smooth areas show no bands."""
-    history: Annotated[str | None, arg(metavar="FILE.csv")] = None
-    """Write the losses of every step to this CSV file."""
-    snapshots: int = 0
-    """Also write the picture after every so many steps, beside `out`."""
-    quiet: bool = False
-    """No progress bar, no messages."""
-    verbose: bool = False
-    """Tell device, sizes, memory estimate and compile time."""
-
-
-@dataclass(frozen=True)
-class Resources:
-    """How a run uses the machine, which does not change the picture."""
-
-    tile: Annotated[Tile, arg(metavar="auto|None|PIXELS")] = "auto"
-    """Work through pictures in pieces of this side: auto, if the memory is too small for the whole; None:
-    never."""
-    devices: Annotated[int | Literal["all"] | None, arg(metavar="N|all")] = None
-    """Spread the work over so many devices: the rows of one picture, the pairs of a batch."""
-
-
-@dataclass(frozen=True)
-class Resuming:
-    """How a run that was stopped or killed goes on."""
-
-    checkpoint: Annotated[str | None, arg(metavar="FILE.h5")] = None
-    """Keep in this file what the run needs to go on, and go on from it if it is there. After a finished run
-    the same command gives its picture again; delete the file to start anew."""
-    checkpoint_minutes: float = 10.0
-    """Between two checkpoints; 0: at each step. One is also made when a scale or the run ends."""
 
 
 def make(

@@ -61,8 +61,6 @@ def assert_same(found, expected):
 def test_goes_on_bit_for_bit(pictures, file, kind):
     """Stopped in the middle of the first scale, at its end, and in the second; each part is a call."""
     settings = FAST | RUNS[kind]
-    if settings.get("devices", 1) > jax.device_count():
-        pytest.skip("needs several devices")
     expected = jaxnst.stylize(*pictures, **settings)
     settings |= {"checkpoint": file}
     for first, last in ((1, 2), (3, 3), (4, 5)):
