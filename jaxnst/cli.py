@@ -6,6 +6,7 @@ What the commands do is in `jaxnst.commands`.
 from __future__ import annotations
 
 import argparse
+import gc
 import sys
 import warnings
 from functools import partial
@@ -41,6 +42,7 @@ def main(arguments: list[str] | None = None) -> int:
       The exit status: 0 done, 1 the system failed us, 2 something given cannot be used, 130 Ctrl-C.
     """
     arguments = sys.argv[1:] if arguments is None else arguments
+    gc.freeze()  # what is imported stays; looking for garbage in it takes long in JAX
     warnings.showwarning = _show_warning
     try:
         return _run(arguments or ["--help"])

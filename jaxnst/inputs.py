@@ -62,10 +62,13 @@ def render_at(plan: Plan, size: tuple[int, int]) -> tuple[Callable[[Array], Arra
     if plan.content is None:
         return ()
     photo = images.resize(plan.content, size)
-    keep_chroma = (transforms.KeepChroma(jnp.asarray(color.chroma(photo))),)
+    found: list[Callable[[Array], Array]] = []
+    if plan.config.color == "luminance":
+        found.append(transforms.KeepChroma(jnp.asarray(color.chroma(photo))))
     share = masks.coverage([masks.resize(mask, size) for mask in plan.content_masks] or [np.ones(size)])
-    keep_photo = (transforms.KeepPhoto(jnp.asarray(photo), jnp.asarray(share, jnp.float32)),)
-    return (keep_chroma if plan.config.color == "luminance" else ()) + (keep_photo if share.min() < 1 else ())
+    if share.min() < 1:
+        found.append(transforms.KeepPhoto(jnp.asarray(photo), jnp.asarray(share, jnp.float32)))
+    return tuple(found)
 
 
 def inputs_at(plan: Plan, size: tuple[int, int], params: Mapping[str, Any]) -> solver.Inputs:

@@ -274,7 +274,13 @@ def _check_regions(plan: Plan, size: tuple[int, int]) -> None:
 def _check_statistics(plan: Plan, size: tuple[int, int]) -> None:
     """Refuse a statistic that cannot be had of so small a layer; shapes are enough to know."""
     of_styles = [term for term in to_objective(plan.config).terms if isinstance(term, terms.Style)]
-    pairs = [pair for term in of_styles for pair in zip(term.layers, term.statistics, strict=True)]
+    # A sum over positions can be had of any.
+    pairs = [
+        (layer, statistic)
+        for term in of_styles
+        for layer, statistic in zip(term.layers, term.statistics, strict=True)
+        if not getattr(statistic, "additive", False)
+    ]
     for height, width in {size, *(style_size(plan.config, style, size) for style in plan.styles)}:
         for layer, statistic in pairs:
             shape = (height // vgg.stride(layer), width // vgg.stride(layer))
