@@ -53,11 +53,11 @@ def jaxnst_evaluation(size: int, config: Config = CONFIG, tile: int | None = Non
     picture = jax.device_put(image)
 
     def evaluate() -> float:
-        if tile is None:
+        if plan.tile is None:
             (_, losses), gradient = compute(picture, inputs)
         else:
             given = (inputs.params, inputs.targets, inputs.weights)
-            losses, gradient = tiling.value_and_grad(of, *given, picture, tile)
+            losses, gradient = tiling.value_and_grad(of, *given, picture, plan.tile)
         jax.block_until_ready(gradient)
         return float(losses["total"])
 
