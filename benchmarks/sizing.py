@@ -1,7 +1,7 @@
 """What a step takes, before any device is at hand: memory, arithmetic and traffic as XLA compiles it.
 
-`python -m benchmarks.sizing` compiles the steps for eight virtual CPU devices, runs none of them, and writes
-`benchmarks/results/sizing.json` and the table in docs/scaling.md.
+`python -m benchmarks.sizing` compiles the steps for virtual CPU devices, runs none of them, and writes
+`benchmarks/results/sizing.json` and the tables in docs/scaling.md.
 """
 
 from __future__ import annotations
@@ -17,12 +17,23 @@ from typing import Any
 
 MARKS = ("<!-- sizing -->", "<!-- /sizing -->")
 
-CASES = [(size, 1, rows) for size in (512, 1024, 2048, 4096, 8192) for rows in (1, 8)] + [
+CASES = [
+    *((size, 1, rows) for size in (512, 1024, 2048, 4096, 8192) for rows in (1, 8)),
+    *((size, 1, rows) for size in (4096, 8192) for rows in (2, 4)),
+    *((16384, 1, rows) for rows in (8, 16, 32, 64)),
     (512, 8, 1),
     (1024, 8, 1),
     (2048, 2, 4),
+    (512, 64, 1),
+    (4096, 8, 8),
 ]
 """Sides of square pictures; over how many devices go pairs, one on each, and the rows of each picture."""
+
+OF_A_HOST = 8
+"""Devices."""
+
+MEMORIES = (24e9, 80e9)
+"""Of devices, in bytes, for which the table of the fewest has a column."""
 
 SUSTAINED = 100e12
 """Operations a second that the table's times suppose; scale them to your device."""
@@ -124,16 +135,17 @@ def traffic(program: str) -> dict[str, int]:
 
 
 def table(rows: list[dict[str, int]]) -> str:
-    """The table of docs/scaling.md."""
+    """The tables of docs/scaling.md."""
     lines = [
-        "| picture | devices | pairs at once | memory of each | TFLOP a step, each | sent a step, each | "
-        "step at 100 TFLOP/s |",
+        "| picture | hosts x devices | pairs at once | memory of each | TFLOP a step, each | "
+        "sent a step, each | step at 100 TFLOP/s |",
         "|---|---|---|---|---|---|---|",
     ]
-    for row in rows:
+    for row in sorted(rows, key=lambda row: (row["pairs"] > 1, row["size"], row["rows"] * row["pairs"])):
+        devices = row["pairs"] * row["rows"]
         cells = (
             f"{row['size']}x{row['size']}",
-            row["pairs"] * row["rows"],
+            f"{-(-devices // OF_A_HOST)} x {min(devices, OF_A_HOST)}",
             row["pairs"],
             f"{row['memory_bytes'] / 1e9:.2f} GB",
             f"{row['flops'] / 1e12:.2f}",
@@ -141,7 +153,18 @@ def table(rows: list[dict[str, int]]) -> str:
             f"{1000 * row['flops'] / SUSTAINED:.1f} ms",
         )
         lines.append(f"| {' | '.join(map(str, cells))} |")
-    return "\n".join(lines)
+    return "\n".join([*lines, "", *_fewest(rows)])
+
+
+def _fewest(rows: list[dict[str, int]]) -> list[str]:
+    """Over how few of the numbers of devices above the rows of one picture can go."""
+    told = [f"of {memory / 1e9:.0f} GB" for memory in MEMORIES]
+    lines = [f"| one picture | devices {' | devices '.join(told)} |", f"|---{'|---' * len(told)}|"]
+    for size in sorted({row["size"] for row in rows}):
+        of = {row["rows"]: row["memory_bytes"] for row in rows if (row["size"], row["pairs"]) == (size, 1)}
+        fewest = [min((count for count in of if of[count] <= memory), default="") for memory in MEMORIES]
+        lines.append(f"| {size}x{size} | {' | '.join(map(str, fewest))} |")
+    return lines
 
 
 def put(text: str, new: str) -> str:
@@ -153,7 +176,8 @@ def put(text: str, new: str) -> str:
 
 def main() -> None:
     """Compile, and write the results and the table."""
-    os.environ["XLA_FLAGS"] = "--xla_force_host_platform_device_count=8"
+    count = max(pairs * of_rows for _, pairs, of_rows in CASES)
+    os.environ["XLA_FLAGS"] = f"--xla_force_host_platform_device_count={count}"
     import jax
 
     from benchmarks.measure import write

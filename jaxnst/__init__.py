@@ -18,9 +18,10 @@ if TYPE_CHECKING:
     from jaxnst.evaluation import evaluate, features
     from jaxnst.presets import PRESETS
     from jaxnst.recipes import interpolate, reconstruct
+    from jaxnst.result import Result
     from jaxnst.run import Progress
     from jaxnst.studies import run_study
-    from jaxnst.stylization import Result, stylize
+    from jaxnst.stylization import stylize
 
     __version__: str
 
@@ -48,7 +49,7 @@ _MODULES = {
     "Config": "config",
     "InputError": "errors",
     "Progress": "run",
-    "Result": "stylization",
+    "Result": "result",
     "evaluate": "evaluation",
     "features": "evaluation",
     "interpolate": "recipes",

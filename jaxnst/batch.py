@@ -18,21 +18,15 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from jaxnst import images, lanes
+from jaxnst.arguments import gather, resolve_config
 from jaxnst.config import Config
 from jaxnst.devices import Devices, for_pairs
 from jaxnst.errors import InputError
+from jaxnst.interrupts import Interrupted, stop_on_interrupt
 from jaxnst.memory import available_bytes, host_bytes
 from jaxnst.plan import Networks, Pictures, Plan, prepare
+from jaxnst.result import NO_FIRST_LOSS, Result, run_plan
 from jaxnst.run import is_out_of_memory
-from jaxnst.stylization import (
-    NO_FIRST_LOSS,
-    Interrupted,
-    Result,
-    gather,
-    resolve_config,
-    run_plan,
-    stop_on_interrupt,
-)
 
 if TYPE_CHECKING:
     from jax.sharding import Mesh
@@ -40,6 +34,7 @@ if TYPE_CHECKING:
 
     from jaxnst.images import Picture
     from jaxnst.memory import Tile
+    from jaxnst.resuming import Checkpoint
 
 log = logging.getLogger("jaxnst")
 
@@ -142,11 +137,13 @@ class _Read(NamedTuple):
       number: of the pair.
       plan: what to compute.
       bucket: the same for pairs that may be computed together.
+      file: for its checkpoints, if it is computed alone.
     """
 
     number: int
     plan: Plan
     bucket: Hashable
+    file: Checkpoint | None
 
     @property
     def bytes(self) -> int:
@@ -162,6 +159,7 @@ def work_through(
     stop: Callable[[], bool] = lambda: False,
     networks: Networks | None = None,
     meshes: Sequence[Mesh | None] = (None,),
+    file_of: Callable[[int], Checkpoint | None] = lambda number: None,
 ) -> Iterator[tuple[int, Result | Exception]]:
     """Make the result of every pair.
 
@@ -171,22 +169,26 @@ def work_through(
       stop: asked between steps.
       networks: those that are there already.
       meshes: as for `prepare`.
+      file_of: for the checkpoints of a pair, by its number. Those that are computed alone make use of it,
+        which take long; what it holds of another run is left aside.
 
     Returns:
       An iterator over numbers of pairs, from 0, each with its result, or with why there is none: an
       `InputError`, or what went wrong on the way, out of memory for example. In no particular order.
 
     Raises:
-      Interrupted: `stop` said so. What is on its way is lost.
+      Interrupted: `stop` said so. What is on its way is lost, but for checkpoints.
     """
     networks, numbered = networks or Networks(), enumerate(pairs)
     ahead = AHEAD * (1 if meshes[0] is None else meshes[0].size)
     available, most_bytes = available_bytes(meshes[0]), SHARE_AHEAD * host_bytes()
 
     def read(number: int, pair: Pair) -> _Read:
-        plan = prepare(*pair, tile=tile, networks=networks, available=available, meshes=meshes)
+        file = file_of(number)
+        begun = tile if file is None or any(meshes) else file.tile(tile, pair.config)
+        plan = prepare(*pair, tile=begun, networks=networks, available=available, meshes=meshes)
         # A picture in tiles is computed alone.
-        return _Read(number, plan, number if plan.tile else lanes.program(plan))
+        return _Read(number, plan, number if plan.tile else lanes.program(plan), file)
 
     reading: dict[Future[_Read], int] = {}
     buckets: dict[Hashable, list[_Read]] = collections.defaultdict(list)
@@ -239,7 +241,7 @@ def _robustly(group: Sequence[_Read], stop: Callable[[], bool]) -> Iterator[tupl
     A pair for which memory runs out even so is computed as `stylize` does it, which ends with a picture.
     """
     try:
-        found = _compute([one.plan for one in group], stop)
+        found = _compute(group, stop)
     except Interrupted:
         raise
     except Exception as error:  # out of memory, or whatever a statistic of the user's own raises
@@ -253,14 +255,14 @@ def _robustly(group: Sequence[_Read], stop: Callable[[], bool]) -> Iterator[tupl
         yield from _robustly(group[:half], stop)
         yield from _robustly(group[half:], stop)
     elif is_out_of_memory(failed):
-        yield group[0].number, _last_good(group[0].plan, stop)
+        yield group[0].number, _last_good(group[0], stop)
     else:
         yield group[0].number, failed
 
 
-def _last_good(plan: Plan, stop: Callable[[], bool]) -> Result | Exception:
+def _last_good(one: _Read, stop: Callable[[], bool]) -> Result | Exception:
     try:
-        return _alone(plan, stop)
+        return _alone(one, stop)
     except Interrupted:
         raise
     except Exception as error:
@@ -273,11 +275,11 @@ def _without_frames(error: Exception) -> Exception:
     return error.with_traceback(None)
 
 
-def _compute(plans: Sequence[Plan], stop: Callable[[], bool]) -> list[Result | Exception]:
-    if plans[0].tile:
-        return [_alone(plan, stop) for plan in plans]
+def _compute(group: Sequence[_Read], stop: Callable[[], bool]) -> list[Result | Exception]:
+    if len(group) == len(lanes.filled_up([one.plan for one in group])) == 1:
+        return [_alone(group[0], stop)]
     began = time.perf_counter()
-    plans = lanes.gather(plans)
+    plans = lanes.gather(one.plan for one in group)
     last, losses, alive = None, [], []
     for last in lanes.optimise(lanes.filled_up(plans)):
         if stop():
@@ -316,8 +318,18 @@ def _result(
     )
 
 
-def _alone(plan: Plan, stop: Callable[[], bool]) -> Result:
-    result = run_plan(plan, lambda _: "stopped" if stop() else None)
+def _alone(one: _Read, stop: Callable[[], bool]) -> Result:
+    record = None
+    if one.file is not None:
+        try:
+            record = one.file.record(one.plan, snapshots=0)
+        except InputError as error:  # of another version, another tile
+            log.info("%s", error)
+
+    def after(_: Any) -> str | None:
+        return "stopped" if stop() else None
+
+    result = run_plan(one.plan, after, record=record, file=one.file, stoppable=stop)
     if result.ended == "stopped":
         raise Interrupted
     return result

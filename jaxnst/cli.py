@@ -16,12 +16,13 @@ import tyro
 from tyro.conf import OmitArgPrefixes, Positional, arg
 
 from jaxnst import commands, recipes, saving
+from jaxnst.arguments import resolve_config
 from jaxnst.commands import INTERRUPTED
 from jaxnst.config import Config
 from jaxnst.errors import InputError
 from jaxnst.flags import Output, Resources, Resuming
 from jaxnst.processes import Processes
-from jaxnst.stylization import resolve_config, stylize
+from jaxnst.stylization import stylize
 
 BASES = {
     "stylize": Config(),
@@ -149,6 +150,7 @@ def _run(arguments: list[str]) -> int:
         resources: Annotated[Resources, OmitArgPrefixes],
         processes: Annotated[Processes, OmitArgPrefixes],
         extension: Annotated[str, arg(metavar=".png|.jpg|...")] = ".png",
+        checkpoint_minutes: float = 10.0,
         quiet: bool = False,
         preset: Annotated[str | None, arg(metavar="NAME")] = None,
         config: Annotated[str | None, arg(metavar="FILE")] = None,
@@ -163,13 +165,16 @@ def _run(arguments: list[str]) -> int:
           resources: how the machine is used.
           processes: of which each makes its share, in one folder.
           extension: of the pictures that the manifest does not name.
+          checkpoint_minutes: between two checkpoints of a picture so large that it is computed alone.
           quiet: no progress bar, no messages.
           preset: start from a published system (see `jaxnst presets`).
           config: start from the settings saved in a picture that jaxnst made.
           settings: every setting of the runs; those of a row go over them.
         """
         del preset, config
-        return commands.batch(sources, out, extension, resources, quiet, settings, processes)
+        return commands.batch(
+            sources, out, extension, resources, checkpoint_minutes, quiet, settings, processes
+        )
 
     return tyro.extras.subcommand_cli_from_dict(
         {

@@ -23,10 +23,11 @@ from jaxnst import weights as weight_files
 from jaxnst.config import Config
 from jaxnst.errors import InputError, choose
 from jaxnst.flags import Output, Resources, Resuming
+from jaxnst.interrupts import Interrupted
 from jaxnst.presets import PRESETS
 from jaxnst.processes import Processes
+from jaxnst.result import Result
 from jaxnst.run import Progress
-from jaxnst.stylization import Interrupted, Result
 
 INTERRUPTED = 130
 """The exit status of a run that Ctrl-C ended, also when it saved what it had."""
@@ -59,7 +60,7 @@ def make(
       The exit status.
     """
     with _ready(output):
-        first = _together(given or Processes(), resources)
+        first = _is_first(given or Processes(), resources)
         writer = _snapshot_writer(output, config, first) if output.snapshots else None
         settings = {"config": config, "progress": first and not output.quiet, "callback": writer}
         result = run(**settings, **dataclasses.asdict(resources), **dataclasses.asdict(resuming))
@@ -78,7 +79,7 @@ def make(
     return STATUS.get(result.ended, 1)
 
 
-def _together(given: Processes, resources: Resources) -> bool:
+def _is_first(given: Processes, resources: Resources) -> bool:
     """Bring processes together that make one picture, and say whether this is the first of them."""
     place = processes.connect(given)
     if place.count > 1 and resources.devices != "all":
@@ -306,6 +307,7 @@ def batch(
     out: str,
     extension: str,
     resources: Resources,
+    checkpoint_minutes: float,
     quiet: bool,
     config: Config,
     given: Processes,
@@ -319,7 +321,7 @@ def batch(
     cache_compiled_programs()
     entries = manifest.read(sources, config, extension)
     try:
-        used = dataclasses.asdict(resources)
+        used = {**dataclasses.asdict(resources), "checkpoint_minutes": checkpoint_minutes}
         failures = journal.make_all(entries, Path(out), **used, progress=not quiet, place=place)
     except Interrupted:
         print("jaxnst: interrupted; the same command goes on from here.", file=sys.stderr)

@@ -14,6 +14,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxnst import images
+from jaxnst.arguments import gather, resolve_config
 from jaxnst.config import Config
 from jaxnst.core import objective, tiling, vgg
 from jaxnst.core.compilation import jit
@@ -21,7 +22,6 @@ from jaxnst.errors import InputError, choose
 from jaxnst.inputs import targets_at
 from jaxnst.memory import Tile, check_large_enough
 from jaxnst.plan import prepare
-from jaxnst.stylization import gather, resolve_config
 from jaxnst.translate import to_objective
 from jaxnst.weights import load_weights
 

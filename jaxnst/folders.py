@@ -17,6 +17,9 @@ ASIDE = f".{'[0-9a-f]' * 32}.tmp"
 """What `saving.written_aside` leaves behind when it is killed."""
 
 
+PATIENCE = 120.0
+"""Seconds that a process started again waits for its first self, whose lock a server may hold for long."""
+
 NO_LOCKS = (errno.ENOSYS, errno.ENOTSUP, errno.ENOLCK)
 """What network file systems say that have no locks, or have them switched off."""
 
@@ -53,7 +56,7 @@ def at_work(folder: Path, argument: str = "out", part: int | None = None) -> Ite
         refused = alone is False
         if part is not None:
             # Others of the same work hold `whole` together; each does so alone while it tidies, for a moment.
-            refused = _lock(own) is False or _lock(whole, shared=True, seconds=60) is False
+            refused = _lock(own, seconds=PATIENCE) is False or _lock(whole, shared=True, seconds=60) is False
         if refused:
             raise InputError(f"{argument}: another process works in {given!r}; wait, or choose another.")
         yield
@@ -67,6 +70,18 @@ def one_at_a_time(folder: Path) -> Iterator[None]:
     with (folder / ".lock-moment").open("w+") as file:
         _lock(file, seconds=60)  # who keeps it for longer hangs, and shall not keep others from their end
         yield
+
+
+@contextlib.contextmanager
+def only_one(path: Path) -> Iterator[bool]:
+    """Whether this process is the only one to hold a file, which is there for no other purpose."""
+    with path.open("w+") as file:
+        only = _lock(file) is not False
+        try:
+            yield only
+        finally:
+            if only:
+                path.unlink(missing_ok=True)
 
 
 def _tidy(folder: Path) -> None:

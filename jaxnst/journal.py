@@ -18,9 +18,10 @@ from jaxnst import folders, saving
 from jaxnst.batch import pairs_bar, work_through
 from jaxnst.devices import Devices, for_pairs
 from jaxnst.errors import InputError, TooLargeError
+from jaxnst.interrupts import stop_on_interrupt
 from jaxnst.manifest import check_apart
 from jaxnst.processes import Place
-from jaxnst.stylization import stop_on_interrupt
+from jaxnst.resuming import Checkpoint
 
 if TYPE_CHECKING:
     from concurrent.futures import Future
@@ -28,7 +29,7 @@ if TYPE_CHECKING:
 
     from jaxnst.manifest import Entry
     from jaxnst.memory import Tile
-    from jaxnst.stylization import Result
+    from jaxnst.result import Result
 
 MOST_WAITING = 64
 """Pictures that are computed but not yet written."""
@@ -79,6 +80,26 @@ class Journal:
         metadata = result.metadata | {"key": entry.key, "ended": result.ended, "why": why}
         saving.save_image(self.folder / entry.out, result.array, metadata)
         self._append(entry, result.ended, why)
+        if result.ended not in AGAIN:
+            self._checkpoint(entry).unlink(missing_ok=True)
+
+    def checkpoint(self, entry: Entry, minutes: float) -> Checkpoint:
+        """Where a run that takes long keeps its state until its picture is there."""
+        path = self._checkpoint(entry)
+        try:
+            return Checkpoint(path, minutes)
+        except InputError:  # damaged
+            path.unlink(missing_ok=True)
+            return Checkpoint(path, minutes)
+
+    def forget(self, entries: Sequence[Entry]) -> None:
+        """Remove the checkpoints of pairs that are none of these any more."""
+        known = {self._checkpoint(entry) for entry in entries}
+        for path in set(self.folder.glob(".checkpoint-*.h5")) - known:
+            path.unlink(missing_ok=True)
+
+    def _checkpoint(self, entry: Entry) -> Path:
+        return self.folder / f".checkpoint-{entry.key}.h5"
 
     def fail(self, entry: Entry, error: Exception) -> None:
         """Write why there is no picture; what is not the files' fault is tried again next time."""
@@ -172,6 +193,7 @@ def make_all(
     devices: Devices = None,
     progress: bool = True,
     place: Place | None = None,
+    checkpoint_minutes: float = 10.0,
 ) -> list[tuple[Entry, str]]:
     """Make the pictures of one process's share that are not done, and write each when it is there.
 
@@ -182,6 +204,7 @@ def make_all(
       devices: as for `stylize_batch`.
       progress: show a bar on standard error.
       place: of this process among those that work in this folder; None: it is alone, and does all.
+      checkpoint_minutes: between two checkpoints of a picture that is computed alone, because it is large.
 
     Returns:
       The pairs of the share that have no picture, or not the last one, each with why; `failures.csv` has
@@ -195,6 +218,7 @@ def make_all(
     place, meshes = place or Place(), for_pairs(devices)
     check_apart(entries, folder)
     with opened(folder, place.index if place.count > 1 else None) as journal:
+        journal.forget(entries)
         share = place.share(entries)
         for entry in share:
             saving.check_output(folder / entry.out)
@@ -206,6 +230,9 @@ def make_all(
         ):
             writing: collections.deque[Future[None]] = collections.deque()
 
+            def file_of(number: int) -> Checkpoint:
+                return journal.checkpoint(left[number], checkpoint_minutes)
+
             def written(at_most: int) -> None:
                 """Wait until so few are left to be written."""
                 while writing and (writing[0].done() or len(writing) > at_most):
@@ -214,7 +241,9 @@ def make_all(
 
             try:
                 pairs = (entry.pair() for entry in left)
-                for number, result in work_through(pairs, tile, interrupted.is_set, meshes=meshes):
+                for number, result in work_through(
+                    pairs, tile, interrupted.is_set, meshes=meshes, file_of=file_of
+                ):
                     writing.append(writer.submit(journal.keep, left[number], result))
                     written(MOST_WAITING)
             finally:

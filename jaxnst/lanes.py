@@ -9,6 +9,7 @@ from __future__ import annotations
 import dataclasses
 import functools
 import hashlib
+import math
 from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -35,6 +36,9 @@ if TYPE_CHECKING:
 
 MOST_LANES = 16
 """On a CPU the gain ends at 8 (benchmarks/results/lanes_cpu.json); on accelerators: not measured."""
+
+MOST_PIXELS = 2**20
+"""Of all lanes on a device: they keep a CPU busy for ten minutes, which a kill costs; no more is gained."""
 
 
 class State(NamedTuple):
@@ -95,13 +99,14 @@ def program(plan: Plan) -> Hashable:
 def most(plan: Plan, share: float = 0.5) -> int:
     """How many lanes like this one to run at once: what a share of the free memory holds, not too many."""
     available, parts = available_bytes(plan.mesh), _parts(plan)
+    at_most = int(np.clip(MOST_PIXELS // math.prod(plan.sizes[-1]), 1, MOST_LANES))
     if available is None:
-        return MOST_LANES * parts
+        return at_most * parts
     of_one = estimate_bytes(plan.config, *plan.sizes[-1], mesh=plan.mesh) - NETWORK_BYTES
     fitting = (available - NETWORK_BYTES) * share // of_one
     if jax.default_backend() == "cpu":
         fitting //= parts  # of one memory
-    return parts * int(np.clip(fitting, 1, MOST_LANES))
+    return parts * int(np.clip(fitting, 1, at_most))
 
 
 def gather(plans: Iterable[Plan]) -> list[Plan]:
@@ -157,13 +162,15 @@ def optimise(
         last = scale + 1 == len(plans[0].sizes)
         if begin >= done and not last:
             continue
-        inputs, axes = _together(plans, size, params)
+        inputs, axes = _joined(plans, size, params)
         inputs = sharding.spread(mesh, inputs, size, axes)
         if state is None:
             pictures = jnp.stack([first_picture(plan, size) for plan in plans])
             keys = jnp.stack([jax.random.key(plan.config.seed) for plan in plans])
             state = _start(problem, mesh, axes, inputs, pictures, keys)
-            state = state if leaves is None else jax.device_put(with_leaves(state, leaves))
+            if leaves is not None:
+                where = jax.tree.map(lambda leaf: leaf.sharding, state)
+                state = jax.device_put(with_leaves(state, leaves), where)
             resume = leaves = None  # as large as the state
         if scale and begin <= first:
             state = _carry(problem, mesh, size, state)
@@ -174,7 +181,7 @@ def optimise(
             yield Progress(step, found, render, state)
 
 
-def _together(
+def _joined(
     plans: Sequence[Plan], size: tuple[int, int], params: Mapping[str, Any]
 ) -> tuple[solver.Inputs, Axes]:
     """Inputs of all lanes: what is the same object in each is there once, the rest is stacked."""

@@ -17,13 +17,13 @@ from typing import Any
 
 from PIL import Image
 
+from jaxnst.arguments import gather
 from jaxnst.batch import Pair
 from jaxnst.config import Config
 from jaxnst.errors import InputError, choose
 from jaxnst.images import expand, reason
 from jaxnst.plan import STARTS
 from jaxnst.saving import FORMATS
-from jaxnst.stylization import gather
 
 COLUMNS = ("content", "style", "out")
 """Of a manifest, beside fields of `Config`; the last may be missing."""

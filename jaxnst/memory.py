@@ -111,7 +111,7 @@ def available_bytes(mesh: Mesh | None = None) -> int | None:
     return min(stats["bytes_limit"] - stats.get("bytes_in_use", 0) for stats in found)
 
 
-def choose_tile(
+def fit_in_memory(
     config: Config,
     sizes: Sequence[tuple[int, int]],
     tile: Tile,

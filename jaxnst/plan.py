@@ -21,7 +21,7 @@ from jaxnst.config import Config
 from jaxnst.core import guides, objective, sharding, solver, terms, vgg
 from jaxnst.core.rows import Rows
 from jaxnst.errors import InputError, choose
-from jaxnst.memory import Tile, check_large_enough, choose_tile, rows_of
+from jaxnst.memory import Tile, check_large_enough, fit_in_memory, rows_of
 from jaxnst.translate import to_loss_weights, to_objective, to_precision, to_problem
 from jaxnst.weights import Weights, load_weights
 
@@ -133,7 +133,7 @@ def prepare(
     for array in styles:
         check_large_enough(config, *style_size(config, array, sizes[0]), argument="style")
     largest = [sizes[-1], *(style_size(config, array, sizes[-1]) for array in styles)]
-    tile, mesh = choose_tile(config, largest, tile, available, meshes)
+    tile, mesh = fit_in_memory(config, largest, tile, available, meshes)
     weights, params = (networks or Networks()).of(config, mesh)
     plan = Plan(
         config=config,

@@ -8,9 +8,11 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from jaxnst.arguments import resolve_config
 from jaxnst.config import Config
 from jaxnst.errors import InputError
-from jaxnst.stylization import Result, resolve_config, stylize
+from jaxnst.result import Result
+from jaxnst.stylization import stylize
 
 if TYPE_CHECKING:
     from jaxtyping import Float

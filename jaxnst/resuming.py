@@ -1,7 +1,8 @@
-"""What is known of one run, and its checkpoint: whose it is, what it holds, when the next is due."""
+"""The checkpoint of one run: whose it is, what it holds, when the next is due."""
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import itertools
 import json
@@ -12,7 +13,6 @@ import os
 import time
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -21,15 +21,15 @@ import jaxlib
 import numpy as np
 import optax
 
-from jaxnst import checkpoint, saving
+from jaxnst import checkpoint, folders, saving
 from jaxnst.devices import any_of, told_by_all
 from jaxnst.errors import InputError
-from jaxnst.run import Progress, State, is_out_of_memory
+from jaxnst.record import Record, new_record
+from jaxnst.run import State, is_out_of_memory
 from jaxnst.translate import to_objective
 
 if TYPE_CHECKING:
     from jax.sharding import Mesh
-    from jaxtyping import Float
 
     from jaxnst.config import Config
     from jaxnst.images import PathLike
@@ -45,63 +45,6 @@ DECIDE_TILES = ("size", "optimizer", "memory", "line_search", "statistic")
 
 MOST_TOLD = 4
 """Settings that a refusal names, of those that differ."""
-
-
-@dataclass
-class Record:
-    """What is known of a run on its way, or over.
-
-    Attributes:
-      history: losses by name, one for each step.
-      snapshots: pictures by step, float32 [H, W, 3] in [0, 1].
-      image: makes the last picture, not clipped; None: there is none yet.
-      ended: how, for `Result.ended`; empty while the run is on its way.
-      why: it ended like this, if that is worth a warning.
-      state: to go on from, if the run was on its way in another process.
-      spent: there, in seconds.
-    """
-
-    history: dict[str, list[float]]
-    snapshots: dict[int, Float[np.ndarray, "h w 3"]] = field(default_factory=dict)
-    image: Callable[[], Any] | None = None
-    ended: str = ""
-    why: str = ""
-    state: State | None = None
-    spent: float = 0.0
-    began: float = field(default_factory=time.perf_counter, init=False)
-
-    @property
-    def seconds(self) -> float:
-        """Since the start of the run, without the time when it did not run."""
-        return self.spent + time.perf_counter() - self.began
-
-    @property
-    def steps(self) -> int:
-        """Steps done."""
-        return len(self.history["total"])
-
-    def picture(self) -> Float[np.ndarray, "h w 3"]:
-        """The last picture, float32 in [0, 1], at its scale."""
-        assert self.image is not None
-        return np.clip(np.asarray(self.image()), 0, 1)
-
-    def add(self, progress: Progress, snapshots: int) -> None:
-        """Take down a step; of every so many, its picture."""
-        self.image = progress.render
-        for name, loss in progress.losses.items():
-            self.history[name].append(loss)
-        if snapshots and progress.step % snapshots == 0:
-            self.snapshots[progress.step] = progress.image
-
-    def take_state(self) -> State | None:
-        """The state, which is large, and no longer kept."""
-        state, self.state = self.state, None
-        return state
-
-
-def new_record(plan: Plan) -> Record:
-    """That of a run before its first step."""
-    return Record({name: [] for name in to_objective(plan.config).names})
 
 
 class Checkpoint:
@@ -140,6 +83,23 @@ class Checkpoint:
                 f"checkpoint: {self.given!r} is damaged or not a checkpoint of stylize; give another file."
             )
 
+    @contextlib.contextmanager
+    def alone(self) -> Iterator[None]:
+        """Keep the file to this run meanwhile.
+
+        Raises:
+          InputError: another run keeps it.
+        """
+        if jax.process_index() > 0:  # the first of several processes writes it
+            yield
+            return
+        with folders.only_one(self.path.with_name(f".{self.path.name}.lock")) as only:
+            if not only:
+                raise InputError(
+                    f"checkpoint: another run is at work on {self.given!r}; wait, or give another file."
+                )
+            yield
+
     def tile(self, tile: Tile, config: Config) -> Tile:
         """The same, or where it is left to the memory, what that said when the run began."""
         if tile != "auto" or self._about is None:
@@ -155,8 +115,8 @@ class Checkpoint:
         Raises:
           InputError: it holds another run, or it is damaged, or not all processes of the run see it.
         """
-        record = self._record(plan, snapshots)
         self._mesh = plan.mesh
+        record = self._record(plan, snapshots)
         if np.ptp(told_by_all(self._mesh, record.steps)):
             raise InputError(
                 f"checkpoint: not all processes see the same {self.given!r}; give one that they all see."

@@ -172,10 +172,11 @@ def optimise(
       OutOfMemoryError: there is no memory left.
     """
     objective = plan.problem.objective
-    present = _Present() if resume is None else _resumed(plan, resume)
-    good: Picture | None = None if resume is None else functools.partial(np.asarray, resume.good)
-    told, resume = present.step, None  # which is as large as what the device has
+    present, good, told = _Present(), None, 0
     try:
+        if resume is not None:
+            good, told = functools.partial(np.asarray, resume.good), resume.step
+            present, resume = _resumed(plan, resume), None  # which is as large as what the device has
         for step, settled in _behind(_dispatched(plan, present), settle or (lambda step: False)):
             losses = objective.floats(step.losses)
             if not math.isfinite(losses["total"]):

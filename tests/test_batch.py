@@ -1,8 +1,10 @@
 """Many pairs: each result is the single run's, whatever its neighbours do."""
 
 import contextlib
+import weakref
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 from pictures import refusal
@@ -72,15 +74,19 @@ def test_a_lane_that_diverges_leaves_the_others_alone(pictures):
 
 def test_what_fails_halves_the_batch(pictures, monkeypatch):
     """What is computed together is cut until it fits; a pair that never does is reported alone."""
-    seen, optimise = [], lanes.optimise
+    seen, run_plan = [], batch.run_plan
 
-    def short_of_memory(plans):
+    def together(plans):
         seen.append(len(plans))
-        if len(plans) > 1 or plans[0].config.seed == 7:
-            raise RuntimeError("whatever it is")
-        return optimise(plans)
+        raise RuntimeError("whatever it is")
 
-    monkeypatch.setattr(lanes, "optimise", short_of_memory)
+    def alone(plan, *given, **settings):
+        if plan.config.seed == 7:
+            raise RuntimeError("whatever it is")
+        return run_plan(plan, *given, **settings)
+
+    monkeypatch.setattr(lanes, "optimise", together)
+    monkeypatch.setattr(batch, "run_plan", alone)
     settings = {name: value for name, value in FAST.items() if name != "progress"}
     configs = [jaxnst.Config(**settings, seed=seed).checked() for seed in (1, 7, 2)]
     pairs = [batch.Pair(batch.Pictures(pictures[0], [pictures[4]]), config) for config in configs]
@@ -107,23 +113,24 @@ def test_memory_that_runs_out_in_tiles_is_the_pairs_own_affair(pictures, monkeyp
 
 def test_memory_that_runs_out_leaves_the_last_good_picture(pictures, monkeypatch):
     """Of a pair that is alone already: after a step it has a picture, and the others are whole."""
-    optimise, step, steps = lanes.optimise, run._step, []
+    step, large, steps = run._step, [], []
 
     def short_together(plans):
-        if any(plan.config.seed == 7 for plan in plans):
-            raise jax.errors.JaxRuntimeError("RESOURCE_EXHAUSTED: Out of memory")
-        return optimise(plans)
+        del plans
+        large.append(weakref.ref(array := jnp.ones(1000)))
+        raise jax.errors.JaxRuntimeError(f"RESOURCE_EXHAUSTED: Out of memory after {array.size}")
 
-    def short_alone(*given):
-        steps.append(given)
-        if len(steps) > 1:
+    def short_alone(problem, inputs, *state):
+        assert large[0]() is None, "what failed still has its memory"
+        steps.append(inputs.learning_rate == 0.5)
+        if sum(steps) > 1:
             raise jax.errors.JaxRuntimeError("RESOURCE_EXHAUSTED: Out of memory")
-        return step(*given)
+        return step(problem, inputs, *state)
 
     monkeypatch.setattr(lanes, "optimise", short_together)
     monkeypatch.setattr(run, "_step", short_alone)
     settings = {name: value for name, value in FAST.items() if name != "progress"}
-    configs = [jaxnst.Config(**settings, seed=seed).checked() for seed in (1, 7)]
+    configs = [jaxnst.Config(**settings, learning_rate=rate).checked() for rate in (1.0, 0.5)]
     pairs = [batch.Pair(batch.Pictures(pictures[0], [pictures[4]]), config) for config in configs]
     with pytest.warns(UserWarning, match="memory ran out at step 2"):
         found = dict(batch.work_through(pairs, None))

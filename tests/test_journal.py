@@ -1,22 +1,25 @@
 """`jaxnst batch` goes on where it was stopped or killed, and does nothing twice."""
 
+import contextlib
 import csv
 import json
 import random
 import signal
 import subprocess
 import sys
+import threading
 import time
+from functools import partial
 
 import numpy as np
 import pytest
 from PIL import Image
 
 import jaxnst
-from jaxnst import cli
+from jaxnst import cli, folders, result
 from jaxnst.errors import InputError, TooLargeError
 from jaxnst.images import read_image
-from jaxnst.journal import opened
+from jaxnst.journal import make_all, opened
 from jaxnst.manifest import read
 
 SETTINGS = ["--content-layers", "relu2_1", "--style-layers", "relu1_1", "relu2_1", "--steps", "3"]
@@ -122,6 +125,40 @@ def test_a_picture_without_its_line_is_not_made_again(manifest, tmp_path, own_ca
     capsys.readouterr()
 
 
+def test_a_picture_computed_alone_goes_on_from_its_checkpoint(photo, painting, tmp_path, monkeypatch):
+    """After a kill in the middle; what checkpoints there are of pairs no longer asked for are removed."""
+    (tmp_path / "manifest.csv").write_text(f"content,style,out\n{photo},{painting},a.png\n")
+    config = jaxnst.Config(content_layers=("relu2_1",), style_layers=("relu1_1",), size=96, steps=5)
+    entries, steps, optimise = read([str(tmp_path / "manifest.csv")], config), [], result.optimise
+
+    def watched(killed_at, *given):
+        for progress in optimise(*given):
+            steps.append(progress.step)
+            yield progress
+            if progress.step == killed_at:
+                raise SystemExit
+
+    make = partial(make_all, entries, tile=64, progress=False, checkpoint_minutes=0)
+    assert make(tmp_path / "whole") == []
+    monkeypatch.setattr(result, "optimise", partial(watched, 3))
+    with pytest.raises(SystemExit):
+        make(tmp_path / "out")
+    [checkpoint] = (tmp_path / "out").glob(".checkpoint-*.h5")
+    stale = checkpoint.with_name(".checkpoint-0.h5")
+    stale.touch()
+    monkeypatch.setattr(result, "optimise", partial(watched, 0))
+    assert make(tmp_path / "out") == []
+    assert steps == [1, 2, 3, 4, 5]
+    assert not list((tmp_path / "out").glob(".checkpoint-*"))
+    whole, found = (read_image(tmp_path / folder / "a.png") for folder in ("whole", "out"))
+    np.testing.assert_array_equal(found, whole)
+    # One that is damaged, or of another version, counts for nothing.
+    (tmp_path / "out" / "a.png").unlink()
+    (tmp_path / "out" / checkpoint.name).write_bytes(b"no checkpoint")
+    assert make(tmp_path / "out") == []
+    assert steps[5:] == [1, 2, 3, 4, 5]
+
+
 def test_what_is_not_the_files_fault_is_tried_again(manifest, tmp_path):
     entries = read([str(manifest(13))], jaxnst.Config())[:3]
     errors = (
@@ -156,7 +193,8 @@ def test_the_last_good_picture_is_kept_until_there_is_a_better_one(manifest, tmp
             assert (journal.folder / entry.out).is_file()
 
 
-def test_two_processes_do_not_share_a_journal(tmp_path):
+def test_two_processes_do_not_share_a_journal(tmp_path, monkeypatch):
+    monkeypatch.setattr(folders, "PATIENCE", 0.2)
     with (
         opened(tmp_path / "out"),
         pytest.raises(jaxnst.InputError, match="another process"),
@@ -164,7 +202,16 @@ def test_two_processes_do_not_share_a_journal(tmp_path):
     ):
         pass
     with opened(tmp_path / "out", 0), opened(tmp_path / "out", 1):
-        pass
+        with pytest.raises(jaxnst.InputError, match="another process"), opened(tmp_path / "out", 1):
+            pass
+        # One started again waits for its first self, whose lock may outlast it for a moment.
+        monkeypatch.setattr(folders, "PATIENCE", 60)
+        first = contextlib.ExitStack()
+        first.enter_context(opened(tmp_path / "out", 2))
+        threading.Timer(0.5, first.close).start()
+        with opened(tmp_path / "out", 2):
+            pass
+        monkeypatch.setattr(folders, "PATIENCE", 0.2)
     with (
         opened(tmp_path / "out", 1),
         pytest.raises(jaxnst.InputError, match="another process"),

@@ -97,7 +97,7 @@ def test_steps_in_flight_change_nothing(pictures, file, monkeypatch):
 
 def _interrupting(monkeypatch, at):
     """Ctrl-C after a step is told; the list of steps told."""
-    told, add = [], jaxnst.resuming.Record.add
+    told, add = [], jaxnst.record.Record.add
 
     def adding(record, progress, snapshots):
         told.append(progress.step)
@@ -105,7 +105,7 @@ def _interrupting(monkeypatch, at):
             signal.raise_signal(signal.SIGINT)
         add(record, progress, snapshots)
 
-    monkeypatch.setattr(jaxnst.resuming.Record, "add", adding)
+    monkeypatch.setattr(jaxnst.record.Record, "add", adding)
     return told
 
 
@@ -268,7 +268,7 @@ def test_what_auto_chose_for_tiles_stays(pictures, file, monkeypatch):
     settings = FAST | {"size": 96}
     expected = jaxnst.stylize(*pictures, **settings, tile=64)
     with monkeypatch.context() as patch:
-        patch.setattr("jaxnst.plan.choose_tile", lambda *_: (64, None))
+        patch.setattr("jaxnst.plan.fit_in_memory", lambda *_: (64, None))
         jaxnst.stylize(*pictures, **settings, tile="auto", checkpoint=file, callback=lambda p: p.step < 3)
     assert_same(jaxnst.stylize(*pictures, **settings, tile="auto", checkpoint=file), expected)
 
@@ -386,6 +386,17 @@ def test_other_errors_of_the_device_are_not_memory(pictures, monkeypatch):
     monkeypatch.setattr(run, "_step", broken)
     with pytest.raises(jax.errors.JaxRuntimeError, match="is gone"):
         jaxnst.stylize(*pictures, **FAST)
+
+
+def test_two_runs_do_not_share_a_file(pictures, file):
+    def another(progress):
+        del progress
+        assert "another run is at work" in refusal(jaxnst.stylize, *pictures, checkpoint=file, **FAST)
+        return False
+
+    jaxnst.stylize(*pictures, checkpoint=file, callback=another, **FAST)
+    assert jaxnst.stylize(*pictures, checkpoint=file, **FAST).ended == "finished"
+    assert list(file.parent.iterdir()) == [file]
 
 
 def test_a_strip_has_no_checkpoint(pictures, file):

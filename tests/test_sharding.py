@@ -12,10 +12,11 @@ from objectives import SIZE, assert_equal, half, objective_of, picture, weights_
 from pictures import refusal
 
 import jaxnst
-from jaxnst import devices, inputs, memory, run
+from jaxnst import devices, inputs, lanes, memory, run
 from jaxnst.config import Config
 from jaxnst.core import losses, objective, rows, sharding, vgg
 from jaxnst.core import statistics as st
+from jaxnst.leaves import leaves_of
 from jaxnst.plan import Pictures, prepare
 from jaxnst.weights import load_weights
 
@@ -118,15 +119,49 @@ def test_neighbours_exchange_rows_and_nobody_collects_the_picture(size):
         {"size": 57, "max_step": 0.01},  # each step is cut off, by a mean over the picture
         {"optimizer": "adam", "random_shift": 0.9},
         {"size": 51, "steps": 2, "parametrisation": "fourier", "color": "luminance"},
+        {"line_search": "zoom", "steps": 2},
+        {"content_masks": [half(80, 71)], "style_masks": [half(60, 50)]},
     ],
-    ids=["scales", "max-step", "adam", "fourier"],
+    ids=["scales", "max-step", "adam", "fourier", "zoom", "masks"],
 )
 def test_a_picture_over_several_devices(settings):
-    settings = SETTINGS | settings
+    settings, used = SETTINGS | settings, set()
     given = (picture(80, 71, 4), picture(60, 50, 5))
-    one, several = (jaxnst.stylize(*given, devices=count, **settings) for count in (None, 8))
+    one = jaxnst.stylize(*given, **settings)
+
+    def watch(progress):
+        used.update(progress.unclipped.sharding.device_set)
+
+    several = jaxnst.stylize(*given, devices=8, callback=watch, **settings)
+    assert len(used) == 8
     np.testing.assert_allclose(several.array, one.array, rtol=0, atol=1e-4)
     np.testing.assert_allclose(several.history["total"], one.history["total"], rtol=1e-5)
+
+
+def test_bfloat16_over_several_devices():
+    """To its own rounding."""
+    given = (picture(80, 71, 4), picture(60, 50, 5))
+    settings = SETTINGS | {"precision": "bf16"}
+    one, several = (jaxnst.stylize(*given, devices=count, **settings) for count in (None, 8))
+    np.testing.assert_allclose(several.history["total"], one.history["total"], rtol=0.01)
+
+
+def test_lanes_over_several_devices_go_on():
+    """Each part of the state is put back where it was."""
+    config, size = Config(**{name: of for name, of in SETTINGS.items() if name != "progress"}), (56, 50)
+    plans = [
+        prepare(Pictures(picture(*size, seed), [picture(50, 40, 10)]), config, size, meshes=[mesh(2, 2)])
+        for seed in range(2)
+    ]
+    plans = lanes.gather(plans)
+    for whole in lanes.optimise(plans):
+        if whole.step == 1:
+            leaves = leaves_of(sharding.on_host(whole.state))
+    *_, last = lanes.optimise(plans, (2, leaves))
+    np.testing.assert_array_equal(last.images, whole.images)
+    assert jax.tree.map(lambda leaf: leaf.sharding, last.state) == jax.tree.map(
+        lambda leaf: leaf.sharding, whole.state
+    )
 
 
 def test_pairs_over_several_devices():
@@ -148,7 +183,7 @@ def test_memory_says_over_how_many_devices_rows_go(monkeypatch):
     config, (*meshes, alone) = Config(), devices.for_pairs(8)
     assert alone is None
     assert [one.shape["rows"] for one in meshes] == [1, 2, 4, 8]
-    choose = partial(memory.choose_tile, config, [(4096, 4096)], "auto", meshes=meshes)
+    choose = partial(memory.fit_in_memory, config, [(4096, 4096)], "auto", meshes=meshes)
     needed = memory.estimate_bytes(config, 4096, 4096)
     for available, count in ((needed, 1), (needed - 1, 2), (needed // 3, 4)):
         tile, chosen = choose(available)

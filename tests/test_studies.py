@@ -21,10 +21,10 @@ from PIL import Image
 import jaxnst
 from jaxnst import checkpoint, cli, lanes
 from jaxnst.images import read_image, resize
+from jaxnst.interrupts import Interrupted
 from jaxnst.saving import read_metadata
 from jaxnst.studies import names, results, runner
 from jaxnst.studies.table import best
-from jaxnst.stylization import Interrupted
 
 pytestmark = pytest.mark.usefixtures("own_cache")
 

@@ -14,10 +14,10 @@ from typing import TYPE_CHECKING, Any
 
 from jaxnst import images, metrics, saving
 from jaxnst.errors import InputError
+from jaxnst.interrupts import Interrupted
 from jaxnst.studies import results, runner, table
 from jaxnst.studies.runs import Run, runs_of
 from jaxnst.studies.study import Study, names, read_study
-from jaxnst.stylization import Interrupted
 
 if TYPE_CHECKING:
     from jaxnst.images import Picture

@@ -19,14 +19,15 @@ import jax
 import numpy as np
 
 from jaxnst import checkpoint, images, lanes, metrics
+from jaxnst.arguments import gather
 from jaxnst.config import Config
 from jaxnst.core import vgg
 from jaxnst.errors import InputError
+from jaxnst.interrupts import Interrupted, stop_on_interrupt
 from jaxnst.leaves import leaves_of
 from jaxnst.plan import Plan, prepare
 from jaxnst.studies import results
 from jaxnst.studies.runs import Run, pooled
-from jaxnst.stylization import Interrupted, gather, stop_on_interrupt
 
 if TYPE_CHECKING:
     import threading

@@ -12,13 +12,13 @@ from dataclasses import dataclass
 from importlib import resources
 from typing import Any
 
+from jaxnst.arguments import resolve_config
 from jaxnst.config import Config
 from jaxnst.core import vgg
 from jaxnst.errors import InputError, choose
 from jaxnst.images import expand, reason
 from jaxnst.studies import axes
 from jaxnst.studies.axes import PICTURES, SETTINGS
-from jaxnst.stylization import resolve_config
 
 STUDY_KEYS = ("title", "about", "preset", "settings", "quick", "grids")
 GRID_KEYS = ("name", "title", "about", "preset", "settings", "axes", "columns", "feature_maps", "quick")
