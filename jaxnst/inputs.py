@@ -10,9 +10,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jaxnst import color, images, masks
+from jaxnst import color, images, masks, traces
 from jaxnst.core import objective, solver, tiled_targets, transforms, vgg
-from jaxnst.core.compilation import jit
 from jaxnst.memory import keeps_content
 from jaxnst.plan import Plan, style_size
 from jaxnst.translate import to_precision, to_transforms
@@ -20,7 +19,7 @@ from jaxnst.translate import to_precision, to_transforms
 if TYPE_CHECKING:
     from jaxtyping import Array
 
-_targets = jit(objective.make_targets, static_argnums=0)
+_targets = traces.jit(objective.make_targets)
 _in_bfloat16 = jax.jit(vgg.in_bfloat16)
 
 

@@ -19,8 +19,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from jaxnst import traces
 from jaxnst.core import sharding, solver, tiling
-from jaxnst.core.compilation import jit
 from jaxnst.inputs import first_picture, inputs_at, params_of_steps
 from jaxnst.leaves import leaves_of, with_leaves
 from jaxnst.plan import Plan
@@ -295,7 +295,7 @@ def _picture(problem: solver.Problem, mesh: Mesh | None, inputs: Any, variable: 
 
 # The variable is not donated, so that a callback may keep its picture; the optimiser's history, many times
 # larger, is.
-@functools.partial(jit, static_argnums=0, donate_argnums=3)
+@functools.partial(traces.jit, donate_argnums=(3,))
 def _step(problem: solver.Problem, inputs: Any, variable: Any, memory: Any) -> tuple[Any, Any, Losses, Array]:
     """`solver.step`, and whether the variable is finite after it."""
     of_padded, before = sharding.of_padded(problem, variable), (variable, memory)
