@@ -31,7 +31,7 @@ log = logging.getLogger("jaxnst")
 def jit(function: Callable[..., R], donate_argnums: tuple[int, ...] = ()) -> Callable[..., R]:
     """`core.compilation.jit` with the first argument static; traced once for all processes.
 
-    Only where JAX keeps compiled programs, and on one device.
+    Only where JAX keeps compiled programs, and on the first device alone.
 
     Args:
       function: to be compiled; a module's, with positional arguments.
@@ -46,33 +46,45 @@ def jit(function: Callable[..., R], donate_argnums: tuple[int, ...] = ()) -> Cal
 
     @functools.wraps(function)
     def call(static: Any, *arguments: Any) -> R:
-        folder = jax.config.values["jax_compilation_cache_dir"]
         leaves, structure = jax.tree.flatten(arguments)
-        if folder is None or any(_is_spread(leaf) for leaf in leaves):
-            return plain(static, *arguments)
-        types = tuple(str(jax.typeof(leaf)) for leaf in leaves)
-        key = (static, structure, types, tuple(jax.config.values.values()))
+        key = (static, structure, *map(_kind, leaves), *jax.config.values.values())
         if key not in known:
-            program = _kept(Path(folder), function, static, structure, leaves, f"{types} {_settings()}")
+            program = _kept(function, static, structure, leaves)
             known[key] = plain if program is None else _call(function.__name__, *program, donated)
         return known[key](static, *arguments)
 
     return call
 
 
-def _is_spread(leaf: Any) -> bool:
-    return isinstance(leaf, jax.Array) and len(leaf.sharding.device_set) > 1
+def _kind(leaf: Any) -> Any:
+    """What a program knows of an array; called at each step, and faster than `jax.typeof`."""
+    if not isinstance(leaf, jax.Array):
+        return jax.typeof(leaf)
+    return leaf.shape, leaf.dtype, getattr(leaf, "weak_type", False), leaf.sharding
 
 
-def _kept(
-    folder: Path, function: Callable, static: Any, structure: Any, leaves: list[Any], seen: str
-) -> tuple[Any, Any] | None:
+def _folder(leaves: list[Any]) -> Path | None:
+    """Where JAX keeps compiled programs, if it does, on this machine; and for its first device."""
+    settings, first = jax.config.values, set(jax.local_devices()[:1])
+    folder = settings["jax_compilation_cache_dir"]
+    if not folder or "://" in folder or not settings["jax_enable_compilation_cache"]:
+        return None
+    elsewhere = any(leaf.devices() != first for leaf in leaves if isinstance(leaf, jax.Array))
+    return None if elsewhere else Path(folder)
+
+
+def _kept(function: Callable, static: Any, structure: Any, leaves: list[Any]) -> tuple[Any, Any] | None:
     """What `_trace` makes, from its file, which is written if it is not there; None if it cannot be kept."""
+    folder = _folder(leaves)
+    if folder is None:
+        return None
+    of_arguments = jax.tree.unflatten(structure, range(structure.num_leaves))
     try:
-        about = pickle.dumps((function.__module__, function.__qualname__, static))
+        about = pickle.dumps((function.__module__, function.__qualname__, static, of_arguments))
     except (pickle.PicklingError, AttributeError, TypeError):  # functions of the caller's own
         return None
-    digest = hashlib.sha256(about + f"{structure} {seen} {_surroundings()}".encode()).hexdigest()
+    types = [str(jax.typeof(leaf)) for leaf in leaves]
+    digest = hashlib.sha256(about + f"{types} {_settings()} {_surroundings()}".encode()).hexdigest()
     path = folder / f"traced-{function.__name__}-{digest}"
     try:
         program, like = pickle.loads(path.read_bytes())
