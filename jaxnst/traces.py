@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import functools
 import hashlib
+import io
 import logging
 import pickle
 from collections.abc import Callable
@@ -80,7 +81,7 @@ def _kept(function: Callable, static: Any, structure: Any, leaves: list[Any]) ->
         return None
     of_arguments = jax.tree.unflatten(structure, range(structure.num_leaves))
     try:
-        about = pickle.dumps((function.__module__, function.__qualname__, static, of_arguments))
+        about = _by_value((function.__module__, function.__qualname__, static, of_arguments))
     except (pickle.PicklingError, AttributeError, TypeError):  # functions of the caller's own
         return None
     types = [str(jax.typeof(leaf)) for leaf in leaves]
@@ -98,6 +99,15 @@ def _kept(function: Callable, static: Any, structure: Any, leaves: list[Any]) ->
             log.info("the traced program is not kept: %s", error)
             return None
     return traced, like
+
+
+def _by_value(known: Any) -> bytes:
+    """Pickled, whichever parts of it are the same object."""
+    found = io.BytesIO()
+    pickler = pickle.Pickler(found)
+    pickler.fast = True
+    pickler.dump(known)
+    return found.getvalue()
 
 
 def _settings() -> dict[str, Any]:
