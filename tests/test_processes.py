@@ -270,8 +270,8 @@ def together(tmp_path, own_cache, no_cluster):
 
 
 def test_one_picture_over_two_processes(together):
-    """Two devices each; process 0 writes the picture, which is that of one device."""
-    settings = {"size": 64, "steps": 3, "tv_weight": 0.0}
+    """Two devices each, two scales; process 0 writes the picture, which is that of one device."""
+    settings = {"size": 64, "start_size": 32, "steps": 3, "tv_weight": 0.0}
     settings |= {"content_layers": "relu2_2", "style_layers": "relu2_1"}
     children, outs = together("out", **settings)
     assert [child.wait(timeout=120) for child in children] == [0, 0]

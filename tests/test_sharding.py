@@ -112,6 +112,26 @@ def test_neighbours_exchange_rows_and_nobody_collects_the_picture(size):
         assert {shard.data.shape[1] for shard in leaf.addressable_shards} == {leaf.shape[1] // 8}
 
 
+def test_nor_where_pairs_are_spread_too():
+    plans = [
+        prepare(
+            Pictures(picture(128, 61, seed), [picture(80, 101, 2)]),
+            Config(memory=5),
+            (128, 61),
+            meshes=[mesh(2, 4)],
+        )
+        for seed in range(2)
+    ]
+    plans, size = lanes.gather(plans), (128, 61)
+    at, axes = lanes._joined(plans, size, plans[0].params)
+    at = sharding.spread(plans[0].mesh, at, size, axes)
+    state = next(lanes.optimise(plans)).state
+    step = jax.jit(inspect.unwrap(lanes._advance), static_argnums=(0, 1))
+    program = step.lower(plans[0].problem, axes, at, state).compile().as_text()
+    assert "collective-permute" in program
+    assert not re.findall(r"all-gather|all-to-all", program)
+
+
 @pytest.mark.parametrize(
     "settings",
     [
