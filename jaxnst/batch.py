@@ -13,6 +13,7 @@ import logging
 import time
 from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from functools import partial
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
@@ -21,7 +22,7 @@ from jaxnst import images, lanes
 from jaxnst.arguments import gather, resolve_config
 from jaxnst.config import Config
 from jaxnst.devices import Devices, for_pairs
-from jaxnst.errors import InputError
+from jaxnst.errors import InputError, TooLargeError
 from jaxnst.interrupts import Interrupted, stop_on_interrupt
 from jaxnst.memory import available_bytes, host_bytes
 from jaxnst.plan import Networks, Pictures, Plan, prepare
@@ -170,7 +171,7 @@ def work_through(
       networks: those that are there already.
       meshes: as for `prepare`.
       file_of: for the checkpoints of a pair, by its number. Those that are computed alone make use of it,
-        which take long; what it holds of another run is left aside.
+        which take long.
 
     Returns:
       An iterator over numbers of pairs, from 0, each with its result, or with why there is none: an
@@ -185,8 +186,9 @@ def work_through(
 
     def read(number: int, pair: Pair) -> _Read:
         file = file_of(number)
-        begun = tile if file is None or any(meshes) else file.tile(tile, pair.config)
-        plan = prepare(*pair, tile=begun, networks=networks, available=available, meshes=meshes)
+        prepare_in = partial(prepare, *pair, networks=networks, available=available)
+        begun = file.tile(tile, pair.config) if file is not None and tile == "auto" else None
+        plan = _begun(prepare_in, begun) or prepare_in(tile=tile, meshes=meshes)
         # A picture in tiles is computed alone.
         return _Read(number, plan, number if plan.tile else lanes.program(plan), file)
 
@@ -229,6 +231,16 @@ def work_through(
         raise Interrupted
     finally:
         pool.shutdown(wait=False, cancel_futures=True)
+
+
+def _begun(prepare_in: Callable[..., Plan], tile: Tile) -> Plan | None:
+    """As it was when it was begun, if that was in tiles that memory still holds."""
+    if not isinstance(tile, int):
+        return None
+    try:
+        return prepare_in(tile=tile, meshes=(None,))
+    except TooLargeError:
+        return None
 
 
 def _most(plan: Plan) -> int:
@@ -319,12 +331,7 @@ def _result(
 
 
 def _alone(one: _Read, stop: Callable[[], bool]) -> Result:
-    record = None
-    if one.file is not None:
-        try:
-            record = one.file.record(one.plan, snapshots=0)
-        except InputError as error:  # of another version, another tile
-            log.info("%s", error)
+    record = None if one.file is None else one.file.record(one.plan, snapshots=0)
 
     def after(_: Any) -> str | None:
         return "stopped" if stop() else None

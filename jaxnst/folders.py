@@ -56,7 +56,8 @@ def at_work(folder: Path, argument: str = "out", part: int | None = None) -> Ite
         refused = alone is False
         if part is not None:
             # Others of the same work hold `whole` together; each does so alone while it tidies, for a moment.
-            refused = _lock(own, seconds=PATIENCE) is False or _lock(whole, shared=True, seconds=60) is False
+            # That comes first, so that nobody waits for one that waits for its own.
+            refused = _lock(whole, shared=True, seconds=60) is False or _lock(own, seconds=PATIENCE) is False
         if refused:
             raise InputError(f"{argument}: another process works in {given!r}; wait, or choose another.")
         yield
@@ -75,8 +76,12 @@ def one_at_a_time(folder: Path) -> Iterator[None]:
 @contextlib.contextmanager
 def only_one(path: Path) -> Iterator[bool]:
     """Whether this process is the only one to hold a file, which is there for no other purpose."""
-    with path.open("w+") as file:
-        only = _lock(file) is not False
+    with contextlib.ExitStack() as files:
+        while True:
+            file = files.enter_context(path.open("w+"))
+            only = _lock(file) is not False
+            if not only or (path.exists() and os.path.samestat(path.stat(), os.fstat(file.fileno()))):
+                break  # else another has removed it, at its end, since it was opened
         try:
             yield only
         finally:

@@ -21,7 +21,7 @@ from jaxnst.errors import InputError, TooLargeError
 from jaxnst.interrupts import stop_on_interrupt
 from jaxnst.manifest import check_apart
 from jaxnst.processes import Place
-from jaxnst.resuming import Checkpoint
+from jaxnst.resuming import Checkpoint, check_minutes
 
 if TYPE_CHECKING:
     from concurrent.futures import Future
@@ -85,17 +85,12 @@ class Journal:
 
     def checkpoint(self, entry: Entry, minutes: float) -> Checkpoint:
         """Where a run that takes long keeps its state until its picture is there."""
-        path = self._checkpoint(entry)
-        try:
-            return Checkpoint(path, minutes)
-        except InputError:  # damaged
-            path.unlink(missing_ok=True)
-            return Checkpoint(path, minutes)
+        return Checkpoint(self._checkpoint(entry), minutes, strict=False)
 
-    def forget(self, entries: Sequence[Entry]) -> None:
-        """Remove the checkpoints of pairs that are none of these any more."""
-        known = {self._checkpoint(entry) for entry in entries}
-        for path in set(self.folder.glob(".checkpoint-*.h5")) - known:
+    def forget_all_but(self, entries: Sequence[Entry]) -> None:
+        """Remove the checkpoints that none of these pairs will want."""
+        wanted = {self._checkpoint(entry) for entry in entries}
+        for path in set(self.folder.glob(".checkpoint-*.h5")) - wanted:
             path.unlink(missing_ok=True)
 
     def _checkpoint(self, entry: Entry) -> Path:
@@ -215,10 +210,10 @@ def make_all(
       Interrupted: by Ctrl-C; the next call goes on where this one stopped.
       OSError: the disk is full or the like; the same.
     """
+    check_minutes(checkpoint_minutes)
     place, meshes = place or Place(), for_pairs(devices)
     check_apart(entries, folder)
     with opened(folder, place.index if place.count > 1 else None) as journal:
-        journal.forget(entries)
         share = place.share(entries)
         for entry in share:
             saving.check_output(folder / entry.out)
@@ -249,4 +244,6 @@ def make_all(
             finally:
                 written(0)
                 write_failures(folder, entries)
+        done = {entry.out for entry in share if journal.is_done(entry)}
+        journal.forget_all_but([entry for entry in entries if entry.out not in done])
         return journal.failures(share)

@@ -37,8 +37,8 @@ if TYPE_CHECKING:
 MOST_LANES = 16
 """On a CPU the gain ends at 8 (benchmarks/results/lanes_cpu.json); on accelerators: not measured."""
 
-MOST_PIXELS = 2**20
-"""Of all lanes on a device: they keep a CPU busy for ten minutes, which a kill costs; no more is gained."""
+MOST_PIXELS = {"cpu": 2**20}
+"""Of all lanes, by backend: two cores are busy with them for ten minutes, which a kill costs."""
 
 
 class State(NamedTuple):
@@ -99,7 +99,8 @@ def program(plan: Plan) -> Hashable:
 def most(plan: Plan, share: float = 0.5) -> int:
     """How many lanes like this one to run at once: what a share of the free memory holds, not too many."""
     available, parts = available_bytes(plan.mesh), _parts(plan)
-    at_most = int(np.clip(MOST_PIXELS // math.prod(plan.sizes[-1]), 1, MOST_LANES))
+    most_pixels = MOST_PIXELS.get(jax.default_backend(), math.inf)
+    at_most = int(np.clip(most_pixels // math.prod(plan.sizes[-1]), 1, MOST_LANES))
     if available is None:
         return at_most * parts
     of_one = estimate_bytes(plan.config, *plan.sizes[-1], mesh=plan.mesh) - NETWORK_BYTES

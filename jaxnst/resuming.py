@@ -47,6 +47,16 @@ MOST_TOLD = 4
 """Settings that a refusal names, of those that differ."""
 
 
+def check_minutes(minutes: float) -> None:
+    """Refuse what is no duration.
+
+    Raises:
+      InputError: it is not.
+    """
+    if not isinstance(minutes, numbers.Real) or not math.isfinite(minutes) or minutes < 0:
+        raise InputError(f"checkpoint_minutes: {minutes!r} is no duration; give 0 or more minutes.")
+
+
 class Checkpoint:
     """The file of one run.
 
@@ -54,18 +64,19 @@ class Checkpoint:
     result takes the place of that.
     """
 
-    def __init__(self, path: PathLike, minutes: float) -> None:
+    def __init__(self, path: PathLike, minutes: float, strict: bool = True) -> None:
         """Find out, before the work, whether the file will do; it need not exist.
 
         Args:
           path: of the file; `~` is the home folder.
           minutes: between two checkpoints; 0: at every step.
+          strict: refuse a file that is damaged or another run's; otherwise it counts for nothing.
 
         Raises:
           InputError: it cannot be written or is no checkpoint, or the minutes are no duration.
         """
-        if not isinstance(minutes, numbers.Real) or not math.isfinite(minutes) or minutes < 0:
-            raise InputError(f"checkpoint_minutes: {minutes!r} is no duration; give 0 or more minutes.")
+        check_minutes(minutes)
+        self._strict = strict
         self.given = os.fspath(path)
         self.path = saving.check_file(path, "checkpoint")
         if self.path.suffix.lower() not in EXTENSIONS:
@@ -77,11 +88,20 @@ class Checkpoint:
         self._whose: Mapping[str, Any] = {}
         self._mesh: Mesh | None = None
         self._ends: set[int] = set()
-        self._about = checkpoint.about(self.path) if self.path.exists() else None
-        if self.path.exists() and (self._about is None or "whose" not in self._about):
-            raise InputError(
-                f"checkpoint: {self.given!r} is damaged or not a checkpoint of stylize; give another file."
-            )
+        self._about: Mapping[str, Any] | None = None
+        self._look()
+
+    def _look(self) -> None:
+        there = self.path.exists()
+        self._about = checkpoint.about(self.path) if there else None
+        if there and (self._about is None or "whose" not in self._about):
+            self._about = None
+            self._refuse("is damaged or not a checkpoint of stylize; give another file")
+
+    def _refuse(self, why: str) -> None:
+        if self._strict:
+            raise InputError(f"checkpoint: {self.given!r} {why}.")
+        log.info("checkpoint: %s %s", self.given, why)
 
     @contextlib.contextmanager
     def alone(self) -> Iterator[None]:
@@ -98,6 +118,7 @@ class Checkpoint:
                 raise InputError(
                     f"checkpoint: another run is at work on {self.given!r}; wait, or give another file."
                 )
+            self._look()  # once more: it may have come to its end just now
             yield
 
     def tile(self, tile: Tile, config: Config) -> Tile:
@@ -115,7 +136,7 @@ class Checkpoint:
         Raises:
           InputError: it holds another run, or it is damaged, or not all processes of the run see it.
         """
-        self._mesh = plan.mesh
+        self._mesh, self._saved = plan.mesh, time.monotonic()
         record = self._record(plan, snapshots)
         if np.ptp(told_by_all(self._mesh, record.steps)):
             raise InputError(
@@ -131,12 +152,12 @@ class Checkpoint:
         if differences := list(_differences(self._about["whose"], self._whose)):
             more = len(differences) - MOST_TOLD
             told = ", ".join(differences[:MOST_TOLD]) + (f", and {more} more" if more > 0 else "")
-            raise InputError(
-                f"checkpoint: {self.given!r} is of another run ({told}); give another file, or delete it."
-            )
+            self._refuse(f"is of another run ({told}); give another file, or delete it")
+            return new_record(plan)
         found = checkpoint.load(self.path)
         if found is None:
-            raise InputError(f"checkpoint: {self.given!r} is damaged; give another file, or delete it.")
+            self._refuse("is damaged; give another file, or delete it")
+            return new_record(plan)
         record = _read(*found, names=to_objective(plan.config).names)
         self.step = record.steps
         log.info("checkpoint: %s, after %d steps", self.given, self.step)

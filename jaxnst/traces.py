@@ -11,6 +11,7 @@ import hashlib
 import io
 import logging
 import pickle
+import types
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, TypeVar
@@ -27,6 +28,9 @@ from jaxnst.core import compilation
 R = TypeVar("R")
 
 log = logging.getLogger("jaxnst")
+
+LIBRARIES = {"jaxnst", "jax", "jaxlib", "flax", "optax", "numpy", "builtins", "functools", "copyreg"}
+"""Whose code is known by its version, or this package's source."""
 
 
 def jit(function: Callable[..., R], donate_argnums: tuple[int, ...] = ()) -> Callable[..., R]:
@@ -76,35 +80,76 @@ def _folder(leaves: list[Any]) -> Path | None:
 
 def _kept(function: Callable, static: Any, structure: Any, leaves: list[Any]) -> tuple[Any, Any] | None:
     """What `_trace` makes, from its file, which is written if it is not there; None if it cannot be kept."""
-    folder = _folder(leaves)
+    folder, of_arguments = _folder(leaves), jax.tree.unflatten(structure, range(structure.num_leaves))
     if folder is None:
         return None
-    of_arguments = jax.tree.unflatten(structure, range(structure.num_leaves))
     try:
         about = _by_value((function.__module__, function.__qualname__, static, of_arguments))
-    except (pickle.PicklingError, AttributeError, TypeError):  # functions of the caller's own
+    except Exception as error:  # there is no end to what callers can put into an objective
+        log.info("%s is not kept: %s", function.__name__, error)
         return None
-    types = [str(jax.typeof(leaf)) for leaf in leaves]
-    digest = hashlib.sha256(about + f"{types} {_settings()} {_surroundings()}".encode()).hexdigest()
+    shapes = [str(jax.typeof(leaf)) for leaf in leaves]
+    digest = hashlib.sha256(about + f"{shapes} {_settings()} {_versions()} {SOURCE}".encode()).hexdigest()
     path = folder / f"traced-{function.__name__}-{digest}"
+    if found := _read(path):
+        return found
     try:
-        program, like = pickle.loads(path.read_bytes())
+        found = _trace(function, static, structure, leaves)
+    except Exception as error:  # calls without a guarantee; of the rest `jax.jit` tells
+        log.info("%s is not kept: %s", function.__name__, error)
+        return None
+    _write(path, *found)
+    return found
+
+
+def _read(path: Path) -> tuple[Any, Any] | None:
+    """What `_write` wrote, if it is there and whole."""
+    try:
+        with path.open("rb") as file:
+            program, like = _Tuples(file).load()
         return export.deserialize(program), like
-    except Exception:  # it is not there, cut off by a full disk, or of a JAX that says the same of itself
-        try:
-            traced, like = _trace(function, static, structure, leaves)
-            folder.mkdir(parents=True, exist_ok=True)
-            saving.write_whole(path, pickle.dumps((traced.serialize(), like)))
-        except (ValueError, NotImplementedError, OSError) as error:  # JAX cannot write it; a full disk
-            log.info("the traced program is not kept: %s", error)
-            return None
-    return traced, like
+    except FileNotFoundError:
+        return None
+    except Exception as error:  # cut off by a full disk, or whatever else has happened to it
+        log.info("%s cannot be read: %s", path, error)
+        return None
+
+
+def _write(path: Path, traced: Any, like: Any) -> None:
+    """If it can be; the run does not depend on it."""
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        saving.write_whole(path, pickle.dumps((bytes(traced.serialize()), like)))
+    except (
+        Exception
+    ) as error:  # of a full disk, of calls that JAX gives no guarantee for, of classes in functions
+        log.info("%s cannot be written: %s", path, error)
+
+
+class _Tuples(pickle.Unpickler):
+    """Reads numbers, texts, and the tuples with names that libraries have; no other code is run."""
+
+    def find_class(self, module: str, name: str) -> Any:
+        found = super().find_class(module, name) if module.partition(".")[0] in LIBRARIES else None
+        if not (isinstance(found, type) and issubclass(found, tuple)):
+            raise pickle.UnpicklingError(f"{module}.{name} has no place in a traced program")
+        return found
+
+
+class _Values(pickle.Pickler):
+    """Refuses code that no version says anything of: the caller's own."""
+
+    def reducer_override(self, known: Any) -> Any:
+        is_code = isinstance(known, type | types.FunctionType)
+        if is_code and known.__module__.partition(".")[0] not in LIBRARIES:
+            raise pickle.PicklingError(f"{known.__module__}.{known.__qualname__} may change")
+        return NotImplemented
 
 
 def _by_value(known: Any) -> bytes:
-    """Pickled, whichever parts of it are the same object."""
+    """The same bytes for what is equal, whichever parts of it are one object."""
     found = io.BytesIO()
-    pickler = pickle.Pickler(found)
+    pickler = _Values(found)
     pickler.fast = True
     pickler.dump(known)
     return found.getvalue()
@@ -113,6 +158,26 @@ def _by_value(known: Any) -> bytes:
 def _settings() -> dict[str, Any]:
     """JAX's, but for where the cache is."""
     return {name: value for name, value in jax.config.values.items() if "cache" not in name}
+
+
+@functools.cache
+def _versions() -> str:
+    """Of what decides, beside the function and its arguments, what is traced."""
+    versions = {module.__name__: module.__version__ for module in (jax, jaxlib, flax, optax)}
+    device = jax.local_devices()[0]
+    return f"{versions} {device.platform} {device.device_kind}"
+
+
+def _source(package: Path) -> str:
+    """A digest of a package's code."""
+    source = hashlib.sha256()
+    for path in sorted(package.rglob("*.py")):
+        source.update(f"{path.relative_to(package)} {path.stat().st_size} ".encode() + path.read_bytes())
+    return source.hexdigest()
+
+
+SOURCE = _source(Path(__file__).parent)
+"""Of this one, when it was imported; what becomes of the files later does not matter to this process."""
 
 
 def _trace(function: Callable, static: Any, structure: Any, leaves: list[Any]) -> tuple[Any, Any]:
@@ -136,15 +201,3 @@ def _call(name: str, traced: Any, like: Any, donate_argnums: tuple[int, ...]) ->
     program.__name__ = name
     compiled = compilation.jit(program, donate_argnums=donate_argnums)
     return lambda static, *arguments: compiled(*arguments)
-
-
-@functools.cache
-def _surroundings() -> str:
-    """What decides, beside the function and its arguments, what is traced."""
-    versions = {module.__name__: module.__version__ for module in (jax, jaxlib, flax, optax)}
-    package = Path(__file__).parent
-    source = hashlib.sha256()
-    for path in sorted(package.rglob("*.py")):
-        source.update(f"{path.relative_to(package)} {path.stat().st_size} ".encode() + path.read_bytes())
-    device = jax.local_devices()[0]
-    return f"{versions} {source.hexdigest()} {device.platform} {device.device_kind}"

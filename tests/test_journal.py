@@ -13,6 +13,7 @@ from functools import partial
 
 import numpy as np
 import pytest
+from pictures import refusal
 from PIL import Image
 
 import jaxnst
@@ -154,9 +155,21 @@ def test_a_picture_computed_alone_goes_on_from_its_checkpoint(photo, painting, t
     np.testing.assert_array_equal(found, whole)
     # One that is damaged, or of another version, counts for nothing.
     (tmp_path / "out" / "a.png").unlink()
-    (tmp_path / "out" / checkpoint.name).write_bytes(b"no checkpoint")
+    checkpoint.write_bytes(b"no checkpoint")
+    monkeypatch.setattr(result, "optimise", partial(watched, 3))
+    with pytest.raises(SystemExit):
+        make(tmp_path / "out")
+    assert checkpoint.is_file()
+    monkeypatch.setattr(jaxnst, "__version__", "another")
+    monkeypatch.setattr(result, "optimise", partial(watched, 0))
     assert make(tmp_path / "out") == []
-    assert steps[5:] == [1, 2, 3, 4, 5]
+    assert steps[5:] == [1, 2, 3, 1, 2, 3, 4, 5]
+
+
+def test_minutes_that_are_none_are_refused_before_the_work(manifest, tmp_path):
+    entries = read([str(manifest(12))], jaxnst.Config())
+    assert "no duration" in refusal(make_all, entries, tmp_path / "out", None, checkpoint_minutes=np.inf)
+    assert not (tmp_path / "out").exists()
 
 
 def test_what_is_not_the_files_fault_is_tried_again(manifest, tmp_path):
