@@ -123,7 +123,7 @@ def test_memory_that_runs_out_leaves_the_last_good_picture(pictures, monkeypatch
     def short_alone(problem, inputs, *state):
         assert large[0]() is None, "what failed still has its memory"
         steps.append(inputs.learning_rate == 0.5)
-        if sum(steps) > 1:
+        if steps[-1] and sum(steps) > 1:  # whichever pair comes first
             raise jax.errors.JaxRuntimeError("RESOURCE_EXHAUSTED: Out of memory")
         return step(problem, inputs, *state)
 
