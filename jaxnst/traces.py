@@ -120,9 +120,7 @@ def _write(path: Path, traced: Any, like: Any) -> None:
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         saving.write_whole(path, pickle.dumps((bytes(traced.serialize()), like)))
-    except (
-        Exception
-    ) as error:  # of a full disk, of calls that JAX gives no guarantee for, of classes in functions
+    except Exception as error:  # a full disk, a class within a function
         log.info("%s cannot be written: %s", path, error)
 
 
