@@ -10,28 +10,24 @@ import collections
 import contextlib
 import itertools
 import logging
-import time
 from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from functools import partial
 from typing import TYPE_CHECKING, Any, NamedTuple
-
-import numpy as np
 
 from jaxnst import images, lanes
 from jaxnst.arguments import gather, resolve_config
 from jaxnst.config import Config
 from jaxnst.devices import Devices, for_pairs
 from jaxnst.errors import InputError, TooLargeError
+from jaxnst.groups import Read, most, results
 from jaxnst.interrupts import Interrupted, stop_on_interrupt
 from jaxnst.memory import available_bytes, host_bytes
 from jaxnst.plan import Networks, Pictures, Plan, prepare
-from jaxnst.result import NO_FIRST_LOSS, Result, run_plan
-from jaxnst.run import is_out_of_memory
+from jaxnst.result import Result
 
 if TYPE_CHECKING:
     from jax.sharding import Mesh
-    from jaxtyping import Bool
 
     from jaxnst.images import Picture
     from jaxnst.memory import Tile
@@ -131,29 +127,6 @@ def _pairs(contents: list[Picture], styles: list[Any], crossed: bool) -> list[tu
     return list(zip(*repeated, strict=True))
 
 
-class _Read(NamedTuple):
-    """A pair whose turn may come.
-
-    Attributes:
-      number: of the pair.
-      plan: what to compute.
-      bucket: the same for pairs that may be computed together.
-      file: for its checkpoints, if it is computed alone.
-    """
-
-    number: int
-    plan: Plan
-    bucket: Hashable
-    file: Checkpoint | None
-
-    @property
-    def bytes(self) -> int:
-        """What the pictures take meanwhile."""
-        arrays = (self.plan.content, self.plan.start, *self.plan.styles)
-        masks = (*self.plan.content_masks, *self.plan.style_masks)
-        return sum(array.nbytes for array in (*arrays, *masks) if array is not None)
-
-
 def work_through(
     pairs: Iterable[Pair],
     tile: Tile,
@@ -184,16 +157,16 @@ def work_through(
     ahead = AHEAD * (1 if meshes[0] is None else meshes[0].size)
     available, most_bytes = available_bytes(meshes[0]), SHARE_AHEAD * host_bytes()
 
-    def read(number: int, pair: Pair) -> _Read:
+    def read(number: int, pair: Pair) -> Read:
         file = file_of(number)
         prepare_in = partial(prepare, *pair, networks=networks, available=available)
         begun = file.tile(tile, pair.config) if file is not None and tile == "auto" else None
         plan = _begun(prepare_in, begun) or prepare_in(tile=tile, meshes=meshes)
         # A picture in tiles is computed alone.
-        return _Read(number, plan, number if plan.tile else lanes.program(plan), file)
+        return Read(number, plan, number if plan.tile else lanes.program(plan), file)
 
-    reading: dict[Future[_Read], int] = {}
-    buckets: dict[Hashable, list[_Read]] = collections.defaultdict(list)
+    reading: dict[Future[Read], int] = {}
+    buckets: dict[Hashable, list[Read]] = collections.defaultdict(list)
     largest = 0  # of those that have been read, in bytes
     pool = ThreadPoolExecutor(READERS, thread_name_prefix="jaxnst-read")
     try:
@@ -206,7 +179,7 @@ def work_through(
                 numbered, max(room - len(reading), 0 if held or reading else 1)
             ):
                 reading[pool.submit(read, number, pair)] = number
-            full = [bucket for bucket in buckets.values() if len(bucket) >= _most(bucket[0].plan)]
+            full = [bucket for bucket in buckets.values() if len(bucket) >= most(bucket[0].plan)]
             if reading and not full and (room > 0 or not held):
                 for done in wait(reading, return_when=FIRST_COMPLETED).done:
                     number = reading.pop(done)
@@ -221,11 +194,11 @@ def work_through(
                         raise error
             elif buckets:
                 bucket = full[0] if full else max(buckets.values(), key=len)
-                count = min(len(bucket), _most(bucket[0].plan))
+                count = min(len(bucket), most(bucket[0].plan))
                 group, bucket[:count] = bucket[:count], []
                 if not bucket:
                     del buckets[group[0].bucket]
-                yield from _robustly(group, stop)
+                yield from results(group, stop)
             else:
                 return
         raise Interrupted
@@ -241,105 +214,6 @@ def _begun(prepare_in: Callable[..., Plan], tile: Tile) -> Plan | None:
         return prepare_in(tile=tile, meshes=(None,))
     except TooLargeError:
         return None
-
-
-def _most(plan: Plan) -> int:
-    return 1 if plan.tile else lanes.most(plan)
-
-
-def _robustly(group: Sequence[_Read], stop: Callable[[], bool]) -> Iterator[tuple[int, Result | Exception]]:
-    """Compute pairs together; if that fails, its halves, so that what fails is found and no other is lost.
-
-    A pair for which memory runs out even so is computed as `stylize` does it, which ends with a picture.
-    """
-    try:
-        found = _compute(group, stop)
-    except Interrupted:
-        raise
-    except Exception as error:  # out of memory, or whatever a statistic of the user's own raises
-        log.info("%d pairs failed", len(group), exc_info=True)
-        failed = _without_frames(error)
-    else:
-        yield from zip((one.number for one in group), found, strict=True)
-        return
-    if len(group) > 1:
-        half = len(group) // 2
-        yield from _robustly(group[:half], stop)
-        yield from _robustly(group[half:], stop)
-    elif is_out_of_memory(failed):
-        yield group[0].number, _last_good(group[0], stop)
-    else:
-        yield group[0].number, failed
-
-
-def _last_good(one: _Read, stop: Callable[[], bool]) -> Result | Exception:
-    try:
-        return _alone(one, stop)
-    except Interrupted:
-        raise
-    except Exception as error:
-        return _without_frames(error)
-
-
-def _without_frames(error: Exception) -> Exception:
-    """The same without the calls it went through, whose arrays would keep their memory."""
-    error.__cause__ = error.__context__ = None
-    return error.with_traceback(None)
-
-
-def _compute(group: Sequence[_Read], stop: Callable[[], bool]) -> list[Result | Exception]:
-    if len(group) == len(lanes.filled_up([one.plan for one in group])) == 1:
-        return [_alone(group[0], stop)]
-    began = time.perf_counter()
-    plans = lanes.gather(one.plan for one in group)
-    last, losses, alive = None, [], []
-    for last in lanes.optimise(lanes.filled_up(plans)):
-        if stop():
-            raise Interrupted
-        losses.append(last.losses)
-        alive.append(np.asarray(last.state.alive))
-    assert last is not None  # there is a state before the first step
-    arrays, seconds = last.images, time.perf_counter() - began
-    history = {name: np.array([of[name] for of in losses]) for name in losses[0]}
-    steps_done = _steps_done(plans, np.array(alive)[:, : len(plans)])
-    return [
-        _result(plan, arrays[lane], {name: of[:, lane] for name, of in history.items()}, done, seconds)
-        for lane, (plan, done) in enumerate(zip(plans, steps_done, strict=True))
-    ]
-
-
-def _steps_done(plans: Sequence[Plan], alive: Bool[np.ndarray, "steps lanes"]) -> list[int]:
-    """How many steps each lane made before it diverged, if it did."""
-    steps = plans[0].config.steps  # the last evaluation is not one
-    return np.cumprod(alive[:steps], axis=0).sum(axis=0).tolist()
-
-
-def _result(
-    plan: Plan, array: np.ndarray, losses: dict[str, np.ndarray], done: int, seconds: float
-) -> Result | Exception:
-    if not np.isfinite(losses["total"][0]):
-        return InputError(NO_FIRST_LOSS)
-    return Result(
-        array=images.resize(array, plan.sizes[-1]),
-        history={name: of[:done] for name, of in losses.items()},
-        config=plan.config,
-        seconds=seconds,
-        ended="finished" if done == plan.config.steps else "diverged",
-        weights_sha256=plan.weights.sha256,
-        snapshots={},
-    )
-
-
-def _alone(one: _Read, stop: Callable[[], bool]) -> Result:
-    record = None if one.file is None else one.file.record(one.plan, snapshots=0)
-
-    def after(_: Any) -> str | None:
-        return "stopped" if stop() else None
-
-    result = run_plan(one.plan, after, record=record, file=one.file, stoppable=stop)
-    if result.ended == "stopped":
-        raise Interrupted
-    return result
 
 
 @contextlib.contextmanager

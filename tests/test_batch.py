@@ -10,7 +10,7 @@ import pytest
 from pictures import refusal
 
 import jaxnst
-from jaxnst import batch, lanes, run
+from jaxnst import batch, groups, lanes, run
 from jaxnst.errors import TooLargeError
 
 FAST = {
@@ -74,7 +74,7 @@ def test_a_lane_that_diverges_leaves_the_others_alone(pictures):
 
 def test_what_fails_halves_the_batch(pictures, monkeypatch):
     """What is computed together is cut until it fits; a pair that never does is reported alone."""
-    seen, run_plan = [], batch.run_plan
+    seen, run_plan = [], groups.run_plan
 
     def together(plans):
         seen.append(len(plans))
@@ -86,7 +86,7 @@ def test_what_fails_halves_the_batch(pictures, monkeypatch):
         return run_plan(plan, *given, **settings)
 
     monkeypatch.setattr(lanes, "optimise", together)
-    monkeypatch.setattr(batch, "run_plan", alone)
+    monkeypatch.setattr(groups, "run_plan", alone)
     settings = {name: value for name, value in FAST.items() if name != "progress"}
     configs = [jaxnst.Config(**settings, seed=seed).checked() for seed in (1, 7, 2)]
     pairs = [batch.Pair(batch.Pictures(pictures[0], [pictures[4]]), config) for config in configs]
