@@ -1,6 +1,6 @@
 """The `jaxnst` command: flags from `Config`, and one sentence for every mistake.
 
-What the commands do is in `jaxnst.commands`.
+What the commands do is in `jaxnst.making` and `jaxnst.commands`.
 """
 
 from __future__ import annotations
@@ -15,12 +15,12 @@ from typing import Annotated, Any
 import tyro
 from tyro.conf import OmitArgPrefixes, Positional, arg
 
-from jaxnst import commands, recipes, saving
+from jaxnst import commands, making, recipes, saving
 from jaxnst.arguments import resolve_config
-from jaxnst.commands import INTERRUPTED
 from jaxnst.config import Config
 from jaxnst.errors import InputError
 from jaxnst.flags import Output, Resources, Resuming
+from jaxnst.making import INTERRUPTED
 from jaxnst.processes import Processes
 from jaxnst.stylization import stylize
 
@@ -88,7 +88,7 @@ def _run(arguments: list[str]) -> int:
         """
         del preset, config  # already in `settings`
         run = partial(stylize, content, style)
-        return commands.make(run, output, resources, resuming, settings, saved, processes)
+        return making.make(run, output, resources, resuming, settings, saved, processes)
 
     def reconstruct_command(
         picture: Annotated[str, Positional, arg(metavar="PICTURE")],
@@ -115,7 +115,7 @@ def _run(arguments: list[str]) -> int:
         """
         del preset, config
         run = partial(recipes.reconstruct, picture, layer or None)
-        return commands.make(run, output, resources, resuming, settings, saved)
+        return making.make(run, output, resources, resuming, settings, saved)
 
     def interpolate_command(
         content: Annotated[str, Positional, arg(metavar="CONTENT")],
@@ -141,7 +141,7 @@ def _run(arguments: list[str]) -> int:
           settings: every setting of the runs.
         """
         del preset, config
-        return commands.interpolate(content, style, count, output, resources, settings)
+        return making.interpolate(content, style, count, output, resources, settings)
 
     def batch_command(
         sources: Annotated[tuple[str, ...], Positional, arg(metavar="MANIFEST.csv | CONTENTS STYLES")],

@@ -24,6 +24,7 @@ from jax import export
 
 from jaxnst import saving
 from jaxnst.core import compilation
+from jaxnst.weights import cache_folder
 
 R = TypeVar("R")
 
@@ -59,6 +60,13 @@ def jit(function: Callable[..., R], donate_argnums: tuple[int, ...] = ()) -> Cal
         return known[key](static, *arguments)
 
     return call
+
+
+def cache_compiled_programs() -> None:
+    """Keep compiled programs between runs, unless the user has chosen a place already."""
+    if jax.config.values["jax_compilation_cache_dir"] is None:
+        jax.config.update("jax_compilation_cache_dir", str(cache_folder() / "compiled"))
+        jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.0)
 
 
 def _kind(leaf: Any) -> Any:
