@@ -15,7 +15,7 @@ from typing import Any
 from benchmarks import batch, evaluation, growth, picture, quality, startup
 from benchmarks.figure import draw
 from benchmarks.measure import known, write
-from jaxnst.saving import check_file
+from jaxnst.io.save import check_file
 
 PEERS = ("torch", "pastiche")
 

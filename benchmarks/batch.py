@@ -10,10 +10,10 @@ from typing import Any
 import numpy as np
 
 from benchmarks.measure import PAIRS
-from jaxnst import lanes
-from jaxnst.config import DEFAULT_STEPS, Config
-from jaxnst.images import read_image
-from jaxnst.plan import Pictures, Plan, prepare
+from jaxnst.config.config import DEFAULT_STEPS, Config
+from jaxnst.io.images import read_image
+from jaxnst.run import vectorised as lanes
+from jaxnst.run.plan import Pictures, Plan, prepare
 
 
 def _plans(config: Config, count: int) -> list[Plan]:

@@ -8,7 +8,7 @@ from typing import Any
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from jaxnst.saving import write_whole
+from jaxnst.io.save import write_whole
 from jaxnst.studies.plots import to_png
 
 COLOURS = {

@@ -17,7 +17,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from jaxnst.saving import write_whole
+from jaxnst.io.save import write_whole
 
 EXAMPLES = Path(__file__).parent.parent / "examples"
 PAIRS = {

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from jaxnst.config import Config
+from jaxnst.config.config import Config
 
 CONFIG = Config(  # the Gram form `hw`, layer weights 10 / N^2, and 0.01 for the content
     gram="hw",
@@ -35,11 +35,12 @@ def jaxnst_evaluation(size: int, config: Config = CONFIG, tile: int | None = Non
     """As `jaxnst.stylize` runs it on this backend; whole or in tiles, and so are the targets."""
     import jax
 
-    from jaxnst.core import objective, tiling
+    from jaxnst.config.build import to_objective
+    from jaxnst.core import objective
     from jaxnst.core.compilation import jit
-    from jaxnst.inputs import inputs_at, params_of_steps
-    from jaxnst.plan import Pictures, prepare
-    from jaxnst.translate import to_objective
+    from jaxnst.core.tiling import step as tiling
+    from jaxnst.run.plan import Pictures, prepare
+    from jaxnst.run.scale import inputs_at, params_of_steps
 
     image, content, style = pictures(size)
     plan = prepare(Pictures(content, [style]), config.replace(size=size).checked(), tile=tile)
@@ -66,8 +67,8 @@ def jaxnst_evaluation(size: int, config: Config = CONFIG, tile: int | None = Non
 
 def jaxnst_step(size: int, config: Config = CONFIG) -> Evaluation:
     """One step of a run, with the optimiser and the loop around it; each call makes the next."""
-    from jaxnst.plan import Pictures, prepare
-    from jaxnst.run import optimise
+    from jaxnst.run.loop import optimise
+    from jaxnst.run.plan import Pictures, prepare
 
     _, content, style = pictures(size)
     plan = prepare(Pictures(content, [style]), config.replace(size=size, steps=10**6).checked())
@@ -81,7 +82,7 @@ def torch_evaluation(size: int, compiled: bool = False, channels_last: bool = Fa
     from torch.nn import functional
 
     from jaxnst.core import vgg
-    from jaxnst.weights import load_weights
+    from jaxnst.io.weights.load import load_weights
 
     device = "cuda" if torch.cuda.is_available() else "cpu"
     memory_format = torch.channels_last if channels_last else torch.contiguous_format

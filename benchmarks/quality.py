@@ -25,7 +25,7 @@ import psutil
 import jaxnst
 from benchmarks.measure import PAIRS, Ended, process, ratio
 from benchmarks.peer import CONFIG
-from jaxnst.traces import cache_compiled_programs
+from jaxnst.run.traces import cache_compiled_programs
 
 KINDS: dict[str, dict[str, Any]] = {
     "saved": {"clamp": True, "scale_steps": (40, 1000)},
@@ -36,7 +36,8 @@ KINDS: dict[str, dict[str, Any]] = {
 
 def prepare(folder: Path, pair: str, size: int) -> tuple[Path, Path]:
     """Both pictures at the size at which they are used, so that no program's resampling counts."""
-    from jaxnst import images, saving
+    from jaxnst.io import images
+    from jaxnst.io import save as saving
 
     paths = []
     for name, path in zip(("content", "style"), PAIRS[pair], strict=True):

@@ -18,7 +18,7 @@ from benchmarks import batch, sizing
 from benchmarks.evaluation import peak_of_this_process
 from benchmarks.measure import known, process, timed, write
 from benchmarks.peer import jaxnst_evaluation
-from jaxnst.saving import check_file
+from jaxnst.io.save import check_file
 
 PARTS = ("gradient", "pairs", "devices")
 

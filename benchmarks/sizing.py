@@ -45,13 +45,15 @@ def compiled_step(size: int, pairs: int, rows: int) -> Any:
     import jax.numpy as jnp
     from jax.sharding import NamedSharding, PartitionSpec
 
-    from jaxnst import lanes, run
-    from jaxnst.config import Config
-    from jaxnst.core import objective, sharding, solver, vgg
+    from jaxnst.config.build import to_loss_weights, to_problem, to_transforms
+    from jaxnst.config.config import Config
+    from jaxnst.core import objective, solver, vgg
     from jaxnst.core.compilation import OPTIONS
-    from jaxnst.core.rows import Rows
-    from jaxnst.translate import to_loss_weights, to_problem, to_transforms
-    from jaxnst.weights import load_weights
+    from jaxnst.core.sharding import spread as sharding
+    from jaxnst.core.sharding.rows import Rows
+    from jaxnst.io.weights.load import load_weights
+    from jaxnst.run import loop as run
+    from jaxnst.run import vectorised as lanes
 
     config, mesh = Config(size=size).checked(), None
     problem = to_problem(config)

@@ -34,7 +34,17 @@ def measure(rounds: int) -> dict[str, Any]:
     }
     content, style = PAIRS["astronaut, wave"]
     with tempfile.TemporaryDirectory() as folder:
-        command = [sys.executable, "-m", "jaxnst.cli", "stylize", content, style, "--steps", "1", "--verbose"]
+        command = [
+            sys.executable,
+            "-m",
+            "jaxnst.cli.main",
+            "stylize",
+            content,
+            style,
+            "--steps",
+            "1",
+            "--verbose",
+        ]
         command += ["--out", Path(folder) / "out.png"]
         cold = [_first_step(command, f"{folder}/cold-{index}") for index in range(min(rounds, 3))]
         cached = [_first_step(command, f"{folder}/cold-0") for _ in range(rounds)]

@@ -22,9 +22,9 @@ import numpy as np
 
 import jaxnst
 from benchmarks.measure import PAIRS, timed, write
-from jaxnst import lanes
-from jaxnst.config import Config
-from jaxnst.plan import Pictures, prepare
+from jaxnst.config.config import Config
+from jaxnst.run import vectorised as lanes
+from jaxnst.run.plan import Pictures, prepare
 
 CONTENT, STYLE = map(str, PAIRS["astronaut, wave"])
 
@@ -57,7 +57,7 @@ def a_process_each(configs: Sequence[Config]) -> None:
     """By the command."""
     with tempfile.TemporaryDirectory() as folder:
         for config in configs:
-            command = [sys.executable, "-m", "jaxnst.cli", "stylize", CONTENT, STYLE]
+            command = [sys.executable, "-m", "jaxnst", "stylize", CONTENT, STYLE]
             for name in ("size", "steps", "learning_rate", "style_weight", "weights"):
                 command += [f"--{name.replace('_', '-')}", str(getattr(config, name))]
             out = ["--out", f"{folder}/out.png", "--preset", "ranka", "--quiet"]

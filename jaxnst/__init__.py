@@ -11,17 +11,17 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from jaxnst import core, metrics
-    from jaxnst.batch import stylize_batch
-    from jaxnst.config import Config
+    from jaxnst.api.evaluate import evaluate, features
+    from jaxnst.api.stylize import stylize
+    from jaxnst.api.variations import interpolate, reconstruct
+    from jaxnst.batch.engine import stylize_batch
+    from jaxnst.config.config import Config
+    from jaxnst.config.presets import PRESETS
     from jaxnst.core.vgg import LAYERS
     from jaxnst.errors import InputError
-    from jaxnst.evaluation import evaluate, features
-    from jaxnst.presets import PRESETS
-    from jaxnst.recipes import interpolate, reconstruct
-    from jaxnst.result import Result
-    from jaxnst.run import Progress
+    from jaxnst.run.loop import Progress
+    from jaxnst.run.result import Result
     from jaxnst.studies import run_study
-    from jaxnst.stylization import stylize
 
     __version__: str
 
@@ -45,18 +45,18 @@ __all__ = [
 
 _MODULES = {
     "LAYERS": "core.vgg",
-    "PRESETS": "presets",
-    "Config": "config",
+    "PRESETS": "config.presets",
+    "Config": "config.config",
     "InputError": "errors",
-    "Progress": "run",
-    "Result": "result",
-    "evaluate": "evaluation",
-    "features": "evaluation",
-    "interpolate": "recipes",
-    "reconstruct": "recipes",
+    "Progress": "run.loop",
+    "Result": "run.result",
+    "evaluate": "api.evaluate",
+    "features": "api.evaluate",
+    "interpolate": "api.variations",
+    "reconstruct": "api.variations",
     "run_study": "studies",
-    "stylize": "stylization",
-    "stylize_batch": "batch",
+    "stylize": "api.stylize",
+    "stylize_batch": "batch.engine",
 }
 
 

@@ -4,7 +4,7 @@ import argparse
 from pathlib import Path
 
 from jaxnst.errors import InputError
-from jaxnst.weights_conversion import FORMATS, PREPROCESSING, convert
+from jaxnst.io.weights.convert import FORMATS, PREPROCESSING, convert
 
 
 def main() -> None:

@@ -16,8 +16,8 @@ import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
 import jaxnst
-from jaxnst.images import fit_size, read_image, resize
-from jaxnst.saving import save_image, to_pil
+from jaxnst.io.images import fit_size, read_image, resize
+from jaxnst.io.save import save_image, to_pil
 
 ROOT = Path(__file__).parent.parent
 GALLERY = ROOT / "docs" / "gallery"

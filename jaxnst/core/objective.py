@@ -9,13 +9,14 @@ from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 import jax
 import jax.numpy as jnp
 
-from jaxnst.core import guides, rows, terms, transforms, vgg
+from jaxnst.core import guides, terms, transforms, vgg
 from jaxnst.core.conv import EXACT
+from jaxnst.core.sharding import rows
 
 if TYPE_CHECKING:
     from jaxtyping import Array, Float
 
-    from jaxnst.core.rows import Rows
+    from jaxnst.core.sharding.rows import Rows
     from jaxnst.core.terms import Term
 
 

@@ -16,8 +16,8 @@ import jax
 import jax.numpy as jnp
 
 from jaxnst.core import losses
-from jaxnst.core.moments import wide
 from jaxnst.core.statistics import Gram
+from jaxnst.core.statistics.moments import wide
 
 if TYPE_CHECKING:
     from jaxtyping import Array, Float

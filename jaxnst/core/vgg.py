@@ -1,6 +1,6 @@
 """VGG19 without its classifier, in Flax: layer names, the network, and the features of one image.
 
-It knows shapes and names; where weights come from is the business of `jaxnst.weights`.
+It knows shapes and names; where weights come from is the business of `jaxnst.io.weights.load`.
 """
 
 from __future__ import annotations
@@ -288,7 +288,7 @@ def features(
     """Feature maps of one image.
 
     Args:
-      params: `jaxnst.weights.load_weights(...).params`, or the same tree with your own numbers.
+      params: `jaxnst.io.weights.load.load_weights(...).params`, or the same tree with your own numbers.
       image: float32 `[H, W, 3]`, RGB, [0, 1]; both sides at least the deepest layer's `stride`.
       layers: names from `LAYERS`.
       pooling: a value of `POOLINGS`, or a function of your own; default `max_pool`.

@@ -12,15 +12,17 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from jaxnst import images, metrics, saving
+from jaxnst import metrics
 from jaxnst.errors import InputError
-from jaxnst.interrupts import Interrupted
+from jaxnst.io import images
+from jaxnst.io import save as saving
+from jaxnst.run.interrupts import Interrupted
 from jaxnst.studies import results, runner, table
 from jaxnst.studies.runs import Run, runs_of
 from jaxnst.studies.study import Study, names, read_study
 
 if TYPE_CHECKING:
-    from jaxnst.images import Picture
+    from jaxnst.io.images import Picture
     from jaxnst.studies.table import Row
 
 __all__ = ["Studied", "names", "read_study", "run_study"]

@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from jaxnst import metrics
-from jaxnst.config import Config
+from jaxnst.config.config import Config
 from jaxnst.errors import InputError, choose
 
 PICTURES = ("content", "style")

@@ -12,7 +12,7 @@ from matplotlib import colormaps
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullLocator
 
-from jaxnst import images
+from jaxnst.io import images
 from jaxnst.studies.sheet import Sheet, spans, told
 
 if TYPE_CHECKING:

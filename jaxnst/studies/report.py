@@ -14,8 +14,10 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import jinja2
 import numpy as np
 
-from jaxnst import images, metrics, saving
-from jaxnst.evaluation import features
+from jaxnst import metrics
+from jaxnst.api.evaluate import features
+from jaxnst.io import images
+from jaxnst.io import save as saving
 from jaxnst.studies import plots
 from jaxnst.studies.sheet import Sheet, sheet_of, spans, told
 from jaxnst.studies.table import Row, best, means

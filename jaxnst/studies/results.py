@@ -20,7 +20,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from jaxnst import folders, images, metrics, saving
+from jaxnst import metrics
+from jaxnst.batch import folders
+from jaxnst.io import images
+from jaxnst.io import save as saving
 
 if TYPE_CHECKING:
     from jaxtyping import Float

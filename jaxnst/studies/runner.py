@@ -18,14 +18,17 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import jax
 import numpy as np
 
-from jaxnst import checkpoint, images, lanes, metrics
-from jaxnst.arguments import gather
-from jaxnst.config import Config
+from jaxnst import metrics
+from jaxnst.config.config import Config
+from jaxnst.config.resolve import gather
 from jaxnst.core import vgg
 from jaxnst.errors import InputError
-from jaxnst.interrupts import Interrupted, stop_on_interrupt
-from jaxnst.leaves import leaves_of
-from jaxnst.plan import Plan, prepare
+from jaxnst.io import array_file as checkpoint
+from jaxnst.io import images
+from jaxnst.io.leaves import leaves_of
+from jaxnst.run import vectorised as lanes
+from jaxnst.run.interrupts import Interrupted, stop_on_interrupt
+from jaxnst.run.plan import Plan, prepare
 from jaxnst.studies import results
 from jaxnst.studies.runs import Run, pooled
 

@@ -14,11 +14,11 @@ from collections.abc import Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from jaxnst.config import Config
+from jaxnst.config.build import to_problem
+from jaxnst.config.config import Config
 from jaxnst.core import vgg
-from jaxnst.plan import STARTS
+from jaxnst.run.plan import STARTS
 from jaxnst.studies.study import Cell
-from jaxnst.translate import to_problem
 
 
 @dataclass(frozen=True)

@@ -12,11 +12,11 @@ from dataclasses import dataclass
 from importlib import resources
 from typing import Any
 
-from jaxnst.arguments import resolve_config
-from jaxnst.config import Config
+from jaxnst.config.config import Config
+from jaxnst.config.resolve import resolve_config
 from jaxnst.core import vgg
 from jaxnst.errors import InputError, choose
-from jaxnst.images import expand, reason
+from jaxnst.io.images import expand, reason
 from jaxnst.studies import axes
 from jaxnst.studies.axes import PICTURES, SETTINGS
 

@@ -1,0 +1,8 @@
+"""Runs the command: `python -m jaxnst`."""
+
+import sys
+
+from jaxnst.cli.main import main
+
+if __name__ == "__main__":
+    sys.exit(main())

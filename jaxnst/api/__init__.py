@@ -1,0 +1,1 @@
+"""What people import: make a picture, many pictures, and numbers about them."""

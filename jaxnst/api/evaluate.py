@@ -1,0 +1,115 @@
+"""Numbers of pictures under given settings: the loss parts of one, and its features.
+
+Quality that no setting changes is `jaxnst.metrics`'s.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from jaxnst.config.build import to_objective
+from jaxnst.config.config import Config
+from jaxnst.config.resolve import gather, resolve_config
+from jaxnst.core import objective, vgg
+from jaxnst.core.compilation import jit
+from jaxnst.core.tiling import step as tiling
+from jaxnst.errors import InputError, choose
+from jaxnst.io import images
+from jaxnst.io.weights.load import load_weights
+from jaxnst.run.memory_budget import Tile, check_large_enough
+from jaxnst.run.plan import prepare
+from jaxnst.run.scale import targets_at
+
+if TYPE_CHECKING:
+    from jaxtyping import Float
+
+    from jaxnst.io.images import Picture
+
+_evaluate = jit(objective.evaluate, static_argnums=0)
+_features = jax.jit(vgg.features, static_argnums=(2, 3))
+
+
+def evaluate(
+    image: Picture,
+    content: Picture | None,
+    style: Picture | Sequence[Picture] | None,
+    config: Config | None = None,
+    *,
+    content_masks: Picture | Sequence[Picture] | None = None,
+    style_masks: Picture | Sequence[Picture] | None = None,
+    preset: str | None = None,
+    tile: Tile = "auto",
+    **settings: Any,
+) -> dict[str, float]:
+    """Compute the loss parts of any picture, for example of another program's output.
+
+    Args:
+      image: the picture to judge, at its own size (`config.size` does not count).
+      content: resized to the size of `image`; None: no content.
+      style: one or several, resized so that their longer side is `style_scale` times that of `image`; None:
+        no style.
+      config: the objective; default `Config()`.
+      content_masks: for each style, where it shall be, over `image`.
+      style_masks: for each style, the part of its picture that is the style.
+      preset: name of a published system instead.
+      tile: as for `stylize`.
+      **settings: fields of `Config` by name.
+
+    Returns:
+      `{"total", "content", "style", "tv"}` and every other part that has a weight; the parts are unweighted.
+
+    Raises:
+      InputError: anything given that cannot work.
+    """
+    config = resolve_config(preset, config, settings)
+    array = images.read_image(image, "image")
+    size = (array.shape[0], array.shape[1])
+    config = config.replace(size=max(size), start_size=0, scale_steps=(), start="black", random_shift=1.0)
+    config = config.replace(precision="float32")
+    check_large_enough(config, *size, argument="image")
+    given, config = gather(content, style, content_masks, style_masks, config)
+    plan = prepare(given, config, size, tile)
+    of = to_objective(plan.config)
+    compute: Callable[..., Any] = _evaluate if plan.tile is None else partial(tiling.evaluate, tile=plan.tile)
+    targets: Any = targets_at(plan, size)
+    found = compute(of, plan.params, targets, plan.loss_weights, jnp.asarray(array))
+    return of.floats(found)
+
+
+def features(
+    image: Picture,
+    layers: Sequence[str] = ("relu4_2",),
+    weights: str = "caffe",
+    pooling: str = "max",
+) -> dict[str, Float[np.ndarray, "h_l w_l c_l"]]:
+    """Compute VGG19's feature maps of a picture at its own size.
+
+    Args:
+      image: a path, a `PIL.Image` or an array.
+      layers: names from `jaxnst.LAYERS`.
+      weights: caffe, caffe-unit, torchvision, or the path of an HDF5 file.
+      pooling: max, average or l2.
+
+    Returns:
+      `{layer: float32 [H_l, W_l, C_l]}`.
+
+    Raises:
+      InputError: an unknown name, or a picture too small for a layer.
+    """
+    layers = (layers,) if isinstance(layers, str) else tuple(layers)
+    for layer in layers:
+        choose("layers", layer, vgg.LAYERS)
+    if not layers:
+        raise InputError("layers: none is named; name at least one.")
+    config = Config(content_layers=layers, style_layers=(), weights=weights, pooling=pooling).checked()
+    array = images.read_image(image, "image")
+    check_large_enough(config.replace(size=max(array.shape[:2])), *array.shape[:2], argument="image")
+    params = load_weights(weights).params
+    found = _features(params, jnp.asarray(array), layers, vgg.POOLINGS[pooling])
+    return {layer: np.asarray(found[layer]) for layer in layers}

@@ -1,0 +1,129 @@
+"""What people do with `stylize` beside a photo and a painting: reconstruct, interpolate."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from jaxnst.api.stylize import stylize
+from jaxnst.config.config import Config
+from jaxnst.config.resolve import resolve_config
+from jaxnst.errors import InputError
+from jaxnst.run.result import Result
+
+if TYPE_CHECKING:
+    from jaxtyping import Float
+
+    from jaxnst.io.images import Picture
+
+RECONSTRUCTION = {"start": "noise", "tv_weight": 0.0}
+"""Settings of `reconstruct` other than the defaults: from noise, with nothing but the features to go by."""
+
+
+def reconstruct(
+    picture: Picture,
+    layer: str | Sequence[str] | None = None,
+    *,
+    preset: str | None = None,
+    config: Config | None = None,
+    **settings: Any,
+) -> Result:
+    """Make a picture from what a layer keeps of another, or a texture from the statistics of its style.
+
+    Args:
+      picture: a path, a `PIL.Image` or an array.
+      layer: one or several of `jaxnst.LAYERS`: the content is reconstructed from their features. None: the
+        style is, from the statistics of `style_layers`.
+      preset: name of a published system.
+      config: a whole `Config` instead; without either, the defaults without total variation.
+      **settings: fields of `Config` by name, or arguments of `stylize`. A start that is the picture itself
+        (content, style, blend) gives way to noise.
+
+    Returns:
+      A `Result`.
+
+    Raises:
+      InputError: anything given that cannot work.
+
+    Source: Gatys et al. 2016, figure 1 and section 2; textures: Gatys, Ecker and Bethge 2015.
+    """
+    if preset is None and config is None:
+        config = Config(**RECONSTRUCTION)
+    of_config, others = _split(settings)
+    chosen = resolve_config(preset, config, of_config)
+    if chosen.start in ("content", "style", "blend"):
+        chosen = chosen.replace(start="noise")
+    if layer is None and (chosen.style_layers or not chosen.content_layers):
+        return stylize(None, picture, config=chosen, **others)
+    if layer is not None:
+        if "content_layers" in settings:
+            raise InputError("content_layers: layer says which; give one of the two.")
+        layers = (layer,) if isinstance(layer, str) else tuple(layer)
+        chosen = chosen.replace(content_layers=layers, content_layer_weights=(1.0,))
+    return stylize(picture, None, config=chosen, **others)
+
+
+def _split(settings: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Fields of Config, and arguments of `stylize` (which has the masks, too)."""
+    own = {field.name for field in dataclasses.fields(Config)} - {"content_masks", "style_masks"}
+    of_config = {name: value for name, value in settings.items() if name in own}
+    return of_config, {name: value for name, value in settings.items() if name not in own}
+
+
+def interpolate(
+    content: Picture,
+    styles: Sequence[Picture],
+    count: int = 5,
+    *,
+    preset: str | None = None,
+    config: Config | None = None,
+    **settings: Any,
+) -> Iterator[Result]:
+    """Go from one style to another in equal steps of their weights.
+
+    Args:
+      content: as for `stylize`.
+      styles: two pictures.
+      count: of pictures, from all of the first style to all of the second; at least 2, default 5.
+      preset: name of a published system.
+      config: a whole `Config` instead.
+      **settings: fields of `Config` by name, or arguments of `stylize`.
+
+    Returns:
+      An iterator over `count` results, each made when it is asked for, by one compiled program. See `strip`.
+
+    Raises:
+      InputError: anything given that cannot work.
+    """
+    of_config, others = _split(settings)
+    if "checkpoint" in others:
+        raise InputError("checkpoint: it is of one run, and interpolate makes several; leave it out.")
+    chosen = resolve_config(preset, config, of_config)
+    if not isinstance(styles, list | tuple) or len(styles) != 2:
+        raise InputError("styles: give two style pictures to go between.")
+    if count < 2:
+        raise InputError(f"count: {count} is too small; the least is 2.")
+    if chosen.style_weights:
+        raise InputError("style_weights: interpolate sets them itself; leave them out.")
+    return (
+        stylize(content, list(styles), config=chosen, style_weights=(1 - share, share), **others)
+        for share in np.linspace(0, 1, count).tolist()
+    )
+
+
+def strip(arrays: Sequence[Float[np.ndarray, "h w 3"]], gap: int = 4) -> Float[np.ndarray, "h w2 3"]:
+    """Put pictures of one height beside each other, with white gaps.
+
+    Args:
+      arrays: float `[H, W, 3]` in [0, 1].
+      gap: width of the gaps in pixels.
+
+    Returns:
+      Float `[H, sum of W and gaps, 3]`.
+    """
+    white = np.ones((arrays[0].shape[0], gap, 3), np.float32)
+    parts = [part for array in arrays for part in (white, array)]
+    return np.concatenate(parts[1:], axis=1)

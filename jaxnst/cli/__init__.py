@@ -1,0 +1,1 @@
+"""The `jaxnst` command: parsing, option groups, and one file for each command."""

@@ -1,0 +1,151 @@
+"""The published systems, as values of `Config`: what each report optimises, from which start, and how.
+
+One thing is ours in all that use L-BFGS: `max_step` keeps its early steps from overshooting.
+"""
+
+from __future__ import annotations
+
+from jaxnst.config.config import Config
+
+CONV_1_TO_5 = ("conv1_1", "conv1_2", "conv2_1", "conv2_2", "conv3_1")
+RELU_1_TO_5 = ("relu1_1", "relu1_2", "relu2_1", "relu2_2", "relu3_1")
+FIRST_OF_EACH_BLOCK = ("relu1_1", "relu2_1", "relu3_1", "relu4_1", "relu5_1")
+
+PRESETS: dict[str, Config] = {
+    # Gatys, Ecker and Bethge 2016, Image style transfer using convolutional neural networks.
+    "gatys": Config(
+        content_layers=("relu4_2",),
+        style_layers=FIRST_OF_EACH_BLOCK,
+        style_layer_weights=(0.2,),
+        pooling="average",
+        gram="gatys",
+        content_loss="sum",
+        content_weight=1.0,
+        style_weight=1e3,
+        tv_weight=0.0,
+        optimizer="lbfgs",
+        steps=500,
+        start_size=0,
+        start="noise",
+        clamp=False,
+    ),
+    # Ranka: the losses count equally; the picture starts as a blend of content and noise.
+    "ranka": Config(
+        content_layers=("relu4_2",),
+        style_layers=FIRST_OF_EACH_BLOCK,
+        style_layer_weights=(1.0,),
+        pooling="max",
+        gram="hw",
+        content_loss="mean",
+        content_weight=1.0,
+        style_weight=1.0,
+        tv_weight=1.0,
+        optimizer="lbfgs",
+        learning_rate=0.7,
+        steps=1000,
+        start_size=0,
+        start="blend",
+        clamp=False,
+        blend=0.5,
+    ),
+    # Jaiswal: the PyTorch tutorial's layers, read before the ReLU, and its clamped picture.
+    "jaiswal": Config(
+        content_layers=("conv2_2",),
+        style_layers=CONV_1_TO_5,
+        style_layer_weights=(1.0,),
+        pooling="max",
+        gram="chw",
+        content_loss="mean",
+        content_weight=1.0,
+        style_weight=1e5,
+        tv_weight=0.0,
+        optimizer="lbfgs",
+        steps=300,
+        start_size=0,
+        start="content",
+        clamp=True,
+    ),
+    # Wang et al.: content from the middle block, seed 0.
+    "wang": Config(
+        content_layers=("relu3_1",),
+        style_layers=FIRST_OF_EACH_BLOCK,
+        style_layer_weights=(0.2,),
+        pooling="max",
+        gram="gatys",
+        content_loss="sum",
+        content_weight=1.0,
+        style_weight=1e3,
+        tv_weight=0.0,
+        optimizer="lbfgs",
+        steps=1000,
+        start_size=0,
+        start="noise",
+        clamp=False,
+        seed=0,
+    ),
+    # Danayak: written conv4_2 and conv*_1, but torchvision's ReLU works in place, so relu is what it read.
+    "danayak": Config(
+        content_layers=("relu4_2",),
+        style_layers=FIRST_OF_EACH_BLOCK,
+        style_layer_weights=(1.0, 0.75, 0.2, 0.2, 0.2),
+        pooling="max",
+        gram="dhw",
+        content_loss="mean",
+        content_weight=1.0,
+        style_weight=1e6,
+        tv_weight=0.0,
+        optimizer="adam",
+        learning_rate=0.003,
+        steps=2000,
+        start_size=0,
+        start="content",
+        clamp=False,
+    ),
+    # Joshi and Hu, the baseline: the PyTorch tutorial with average pooling.
+    "joshi-hu": Config(
+        content_layers=("conv2_2",),
+        style_layers=CONV_1_TO_5,
+        style_layer_weights=(1.0,),
+        pooling="average",
+        gram="chw",
+        content_loss="mean",
+        content_weight=1.0,
+        style_weight=1e6,
+        tv_weight=0.0,
+        optimizer="lbfgs",
+        steps=300,
+        start_size=0,
+        start="content",
+        clamp=False,
+    ),
+    # Joshi and Hu, revised: after the ReLU, absolute differences, Adam, a random shift at each step.
+    # They tune the weights for each picture; 1 : 1e3 is where ours begin.
+    "joshi-hu-revised": Config(
+        content_layers=("relu3_1",),
+        style_layers=RELU_1_TO_5,
+        style_layer_weights=(1.0,),
+        pooling="average",
+        gram="chw",
+        content_loss="mean",
+        norm="l1",
+        content_weight=1.0,
+        style_weight=1e3,
+        tv_weight=0.0,
+        optimizer="adam",
+        learning_rate=0.05,
+        steps=600,
+        start_size=0,
+        start="content",
+        clamp=False,
+        random_shift=0.97,
+    ),
+}
+
+# Ranka's four guidelines. Which numbers of the report's grid belong to which is our reading: nearer to the
+# content to preserve it, nearer to noise and with long steps for a strong style, short steps for a hard pair.
+PRESETS |= {
+    "ranka-content-preservation": PRESETS["ranka"].replace(blend=0.7, learning_rate=0.4),
+    "ranka-strong-style": PRESETS["ranka"].replace(blend=0.3, learning_rate=1.0),
+    "ranka-balanced": PRESETS["ranka"].replace(blend=0.5, learning_rate=0.7),
+    "ranka-challenging-pairs": PRESETS["ranka"].replace(blend=0.5, learning_rate=0.4),
+}

@@ -1,0 +1,197 @@
+"""What a Config may say: types, names, lengths, ranges, and settings that contradict each other."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Hashable
+from typing import TYPE_CHECKING, Any
+
+from jaxnst.core import guides, losses, optimizers, vgg
+from jaxnst.core.color import COLOR_TRANSFERS
+from jaxnst.core.statistics import STATISTICS
+from jaxnst.errors import InputError, choose
+
+if TYPE_CHECKING:
+    from jaxnst.config.config import Config
+
+OPTIMIZERS = ("lbfgs", "adam", "adagrad", "sgd")
+COLORS = ("style", "luminance", *COLOR_TRANSFERS)
+PARAMETRISATIONS = ("pixels", "fourier")
+PRECISIONS = ("auto", "float32", "tf32", "bf16")
+FLOAT32_MAX = 3.4e38
+DEFAULT_STEPS = 60
+
+
+def check(config: Config) -> None:
+    """Refuse settings that cannot work, whatever the pictures.
+
+    Raises:
+      InputError: with the name of the setting, or of the two that contradict each other.
+    """
+    for field in dataclasses.fields(config):
+        value = getattr(config, field.name)
+        for one in value if isinstance(value, tuple) else (value,):
+            _check_type(field.name, one, field.default)
+    _check_names(config)
+    _check_lengths(config)
+    _check_ranges(config)
+    _check_scales(config)
+    _check_weights(config)
+    _check_contradictions(config)
+
+
+def _check_type(name: str, value: Any, default: Any) -> None:
+    if isinstance(default, tuple):
+        default = default[0] if default else {"style_weights": 1.0, "scale_steps": 1}.get(name, "")
+    if name == "statistic" and not isinstance(value, str):
+        _check_statistic(value)
+        return
+    wanted = type(default)
+    allowed = (int, float) if wanted is float else wanted
+    if not isinstance(value, allowed) or (isinstance(value, bool) and wanted is not bool):
+        raise InputError(f"{name}: {repr(value)[:60]} is not of the type {wanted.__name__}.")
+    if isinstance(value, float) and not abs(value) <= FLOAT32_MAX:
+        raise InputError(f"{name}: {value!r} is not a finite number in float32.")
+
+
+def _check_statistic(value: Any) -> None:
+    usable = callable(value) and callable(getattr(value, "distance", None))
+    if not usable or isinstance(value, type) or not isinstance(value, Hashable):
+        raise InputError(
+            f"statistic: {repr(value)[:60]} will not do; give a name, or a hashable object with "
+            "__call__(features, guide) and distance(found, target)."
+        )
+
+
+def _check_names(config: Config) -> None:
+    for name, known in (
+        ("pooling", vgg.POOLINGS),
+        ("padding", vgg.PADDINGS),
+        ("content_loss", losses.CONTENT_FORMS),
+        ("gram", losses.GRAM_FORMS),
+        ("norm", losses.NORMS),
+        ("guidance", guides.GUIDANCES),
+        ("color", COLORS),
+        ("tv_norm", losses.TOTAL_VARIATIONS),
+        ("optimizer", OPTIMIZERS),
+        ("line_search", optimizers.LINE_SEARCHES),
+        ("parametrisation", PARAMETRISATIONS),
+        ("precision", PRECISIONS),
+    ):
+        choose(name, getattr(config, name), known)
+    for statistic in config.statistic:
+        if isinstance(statistic, str):
+            choose("statistic", statistic, STATISTICS)
+    for name in ("content_layers", "style_layers", "histogram_layers"):
+        for layer in getattr(config, name):
+            choose(name, layer, vgg.LAYERS)
+    statistics = config.statistic * (len(config.style_layers) if len(config.statistic) == 1 else 1)
+    _refuse_twice("content_layers", config.content_layers, config.content_layers)
+    _refuse_twice("histogram_layers", config.histogram_layers, config.histogram_layers)
+    compared = list(zip(config.style_layers, statistics, strict=False))
+    _refuse_twice("style_layers", config.style_layers, compared)
+
+
+def _refuse_twice(name: str, layers: tuple[str, ...], distinct: Any) -> None:
+    if len(set(distinct)) < len(distinct):
+        raise InputError(f"{name}: a layer is named twice in {' '.join(layers)}.")
+
+
+def _check_lengths(config: Config) -> None:
+    if not config.content_layers and not config.style_layers:
+        raise InputError("content_layers and style_layers are both empty; name at least one layer.")
+    for name, of in (
+        ("content_layer_weights", "content_layers"),
+        ("style_layer_weights", "style_layers"),
+        ("statistic", "style_layers"),
+    ):
+        given, layers = len(getattr(config, name)), len(getattr(config, of))
+        if given not in (1, layers):
+            raise InputError(f"{name}: {given} values for {layers} {of}; give {layers}, or one for all.")
+    for name, weight in (
+        ("histogram_layers", config.histogram_weight),
+        ("laplacian_windows", config.laplacian_weight),
+    ):
+        if weight and not getattr(config, name):
+            raise InputError(f"{name}: none is given, but {name.split('_')[0]}_weight is {weight}.")
+
+
+def _check_ranges(config: Config) -> None:
+    for name, least in (("size", 1), ("steps", 1), ("start_size", 0), ("memory", 1), ("seed", 0)):
+        if getattr(config, name) < least:
+            raise InputError(f"{name}: {getattr(config, name)} is too small; the least is {least}.")
+    if config.seed >= 2**32:
+        raise InputError(f"seed: {config.seed} is too large; the largest is {2**32 - 1}.")
+    if not 0 <= config.blend <= 1:
+        raise InputError(f"blend: {config.blend} is outside 0 (all noise) to 1 (all content).")
+    if not 0.5 <= config.random_shift <= 1:
+        raise InputError(f"random_shift: {config.random_shift} is outside 0.5 to 1 (no shift).")
+    if config.max_step < 0:
+        raise InputError(f"max_step: {config.max_step} is negative; 0 sets no limit.")
+    if config.learning_rate <= 0:
+        raise InputError(f"learning_rate: {config.learning_rate} must be positive.")
+    for name, least, most in (
+        ("style_scale", 0.1, 10),
+        ("fourier_decay", 0, 2),
+        ("style_balance", 0, 10),
+    ):
+        if not least <= getattr(config, name) <= most:
+            raise InputError(f"{name}: {getattr(config, name)} is outside {least} to {most}.")
+    if min(config.laplacian_windows, default=1) < 1:
+        raise InputError(f"laplacian_windows: {min(config.laplacian_windows)} is too small; the least is 1.")
+
+
+def _check_scales(config: Config) -> None:
+    if not 1.1 <= config.scale_factor <= 16:
+        raise InputError(f"scale_factor: {config.scale_factor} is outside 1.1 to 16.")
+    if config.start_size > config.size:
+        raise InputError(f"start_size: {config.start_size} is larger than size, {config.size}; give less.")
+    scales = len(config.sides)
+    if config.scale_steps and len(config.scale_steps) != scales:
+        raise InputError(
+            f"scale_steps: {len(config.scale_steps)} values for {scales} scales "
+            f"({', '.join(map(str, config.sides))} pixels); give {scales}, or none."
+        )
+    if min(config.scale_steps, default=1) < 1:
+        raise InputError(f"scale_steps: {min(config.scale_steps)} is too small; the least is 1.")
+    if config.scale_steps and config.steps not in (DEFAULT_STEPS, sum(config.scale_steps)):
+        raise InputError(
+            f"steps: {config.steps}, but scale_steps add up to {sum(config.scale_steps)}; give one."
+        )
+    if config.steps < scales and not config.scale_steps:
+        raise InputError(f"steps: {config.steps} steps cannot be shared by {scales} scales.")
+
+
+def _check_weights(config: Config) -> None:
+    factors = [field.name for field in dataclasses.fields(config) if field.name.endswith("_weight")]
+    lists = ("content_layer_weights", "style_layer_weights", "style_weights")
+    for name in (*factors, *lists):
+        value = getattr(config, name)
+        least = min(value, default=0) if isinstance(value, tuple) else value
+        if least < 0:
+            raise InputError(f"{name}: {least} is negative; a loss cannot be maximised.")
+    for name in lists:
+        if getattr(config, name) and not any(getattr(config, name)):
+            raise InputError(f"{name}: all are zero; at least one must count.")
+    if not any(getattr(config, name) for name in factors):
+        raise InputError(f"{', '.join(factors)} are all zero; nothing is left to minimise.")
+
+
+def _check_contradictions(config: Config) -> None:
+    if config.optimizer != "lbfgs" and config.line_search != "none":
+        raise InputError(f"line_search: {config.line_search} works with lbfgs only, not {config.optimizer}.")
+    if config.pooling_rescale and config.pooling == "max":
+        raise InputError("pooling_rescale: pooling max has nothing to rescale; use average or l2.")
+    if config.style_masks and config.content_masks and len(config.style_masks) != len(config.content_masks):
+        raise InputError(
+            f"style_masks: {len(config.style_masks)} files, and content_masks has "
+            f"{len(config.content_masks)}; give one of each for every style picture."
+        )
+    if config.color == "luminance" and config.decorrelate:
+        raise InputError("decorrelate: with color luminance the picture has no colours to move.")
+    if config.line_search != "none" and config.random_shift < 1:
+        raise InputError("line_search: with random_shift every step sees another picture; use none.")
+    if config.line_search != "none" and config.style_balance:
+        raise InputError("line_search: with style_balance every step has another objective; use none.")
+    if config.range_weight and config.clamp:
+        raise InputError("range_weight: with clamp nothing is ever out of range; set clamp to False.")

@@ -1,0 +1,1 @@
+"""Pictures and pairs over several devices."""

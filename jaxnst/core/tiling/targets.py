@@ -1,0 +1,253 @@
+"""What a large picture is compared with, made in tiles; see `tiling`, which compares it."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Iterable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax import lax
+
+from jaxnst.core import guides, terms, vgg
+from jaxnst.core.compilation import jit
+from jaxnst.core.conv import EXACT
+from jaxnst.core.objective import Objective
+from jaxnst.core.tiling.tiles import Place, counted, crop, crop_layer, places
+
+if TYPE_CHECKING:
+    from jaxtyping import Array, ArrayLike, Float
+
+
+class Anew(NamedTuple):
+    """A content picture whose features are computed each time they are needed.
+
+    Attributes:
+      picture: `[H, W, 3]`.
+      params: the network's weights, exact where those of steps may not be.
+    """
+
+    picture: Float[Array, "h w 3"]
+    params: Mapping[str, Any]
+
+
+class TiledTargets(NamedTuple):
+    """What a large picture is compared with.
+
+    Attributes:
+      terms: as in `Targets`, but for terms that compare it with the content position by position.
+      guides: as in `Targets`.
+      content: for those terms, feature maps of the content picture by layer, in the host's memory, or how to
+        compute them; None without such terms.
+    """
+
+    terms: Mapping[str, Any]
+    guides: tuple[Mapping[str, Float[Array, "h_l w_l"]], ...]
+    content: Mapping[str, np.ndarray] | Anew | None
+
+
+def by_position(objective: Objective) -> list[terms.Term]:
+    """Terms that compare the picture with the content at each position."""
+    return [term for term in objective.terms if term.layers and not isinstance(term, terms.Style)]
+
+
+def _compared(objective: Objective) -> tuple[str, ...]:
+    """The layers at which they do, once."""
+    return tuple(dict.fromkeys(layer for term in by_position(objective) for layer in term.layers))
+
+
+def check(objective: Objective) -> None:
+    """Refuse an objective that is not made of sums over positions.
+
+    Raises:
+      ValueError: with what is not.
+    """
+    for term in objective.terms:
+        if isinstance(term, terms.Style):
+            others = [each for each in term.statistics if not getattr(each, "additive", False)]
+            if term.layers and others:
+                what = type(others[0]).__name__
+                raise ValueError(
+                    f"the {term.name} term has a statistic, {what}, that needs a picture as a whole"
+                )
+        elif term.layers and not isinstance(term, terms.Content):
+            raise ValueError(f"{term.name}: {type(term).__name__} needs pictures as a whole")
+
+
+def make_targets(
+    objective: Objective,
+    params: Mapping[str, Any],
+    content: Float[ArrayLike, "h w 3"] | None,
+    styles: Sequence[Float[ArrayLike, "h_s w_s 3"]],
+    content_masks: Sequence[Float[ArrayLike, "h w"]] = (),
+    style_masks: Sequence[Float[ArrayLike, "h_s w_s"]] = (),
+    *,
+    tile: int,
+    keep: bool = True,
+) -> TiledTargets:
+    """What a large picture is compared with; further arguments as for `objective.make_targets`.
+
+    Args:
+      objective: static.
+      params: the network's weights, as `vgg.features` takes them.
+      content, styles, content_masks, style_masks: as there.
+      tile: largest side of a tile, in pixels.
+      keep: keep the content's features in the host's memory; otherwise the content picture is kept, and each
+        evaluation costs two passes through the network more, of four.
+
+    Returns:
+      Targets for `tiling.evaluate` and `tiling.step`.
+
+    Raises:
+      ValueError: the objective is not made of sums over positions.
+    """
+    check(objective)
+    layers = _compared(objective)
+    kept, whole = None, None
+    if content is not None:
+        whole = terms.View(jnp.asarray(content), {})
+        if layers and keep:
+            kept = _maps(objective, params, layers, whole.image, tile)
+        elif layers:
+            kept = Anew(whole.image, params)
+    sums = []
+    for style, mask in zip(styles, style_masks or [None] * len(styles), strict=True):
+        regions = [] if mask is None else [_down(objective, mask)]
+        sums.append(_sums_of_style(objective, params, jnp.asarray(style), regions, tile))
+    targets = {
+        term.name: term.target_of([of_style[term.name] for of_style in sums])
+        if isinstance(term, terms.Style)
+        else term.target(whole, [])
+        for term in objective.terms
+        if term not in by_position(objective)
+    }
+    return TiledTargets(targets, tuple(_down(objective, mask) for mask in content_masks), kept)
+
+
+@functools.partial(jit, static_argnums=0)
+def _down(objective: Objective, mask: Any) -> dict[str, Array]:
+    return guides.carry_down(mask, objective.style_layers, objective.guidance)
+
+
+def _maps(
+    objective: Objective, params: Mapping[str, Any], layers: tuple[str, ...], picture: Array, tile: int
+) -> dict[str, np.ndarray]:
+    """Feature maps of a whole picture, in the host's memory."""
+    height, width = picture.shape[:2]
+    maps: dict[str, np.ndarray] = {}
+    for layer in layers:
+        stride = vgg.stride(layer)
+        maps[layer] = np.empty((height // stride, width // stride, vgg.channels(layer)), np.float32)
+    window, tiles = places(layers, (height, width), tile)
+    for place in tiles:
+        found = _features_of_window(objective, layers, window, params, picture, place)
+        for layer, of_window in found.items():
+            stride = vgg.stride(layer)
+            start, begin, end = (ends // stride for ends in place)
+            rows, columns = (slice(*ends) for ends in zip(begin, end, strict=True))
+            inside = tuple(slice(*ends) for ends in zip(begin - start, end - start, strict=True))
+            maps[layer][rows, columns] = np.asarray(of_window)[inside]
+    return maps
+
+
+def _features_in(
+    objective: Objective,
+    layers: tuple[str, ...],
+    window: tuple[int, int],
+    params: Mapping[str, Any],
+    picture: Array,
+    place: Place,
+) -> dict[str, Array]:
+    seen = objective.colors(crop(picture, place.start, window))
+    return vgg.features(params, seen, layers, objective.pooling, objective.padding, EXACT)
+
+
+_features_of_window = jit(_features_in, static_argnums=(0, 1, 2))
+
+
+def _sums_of_style(
+    objective: Objective,
+    params: Mapping[str, Any],
+    style: Array,
+    regions: list[dict[str, Array]],
+    tile: int,
+) -> dict[str, Any]:
+    height, width = style.shape[:2]
+    window, tiles = places(objective.style_layers, (height, width), tile)
+    of_tile = functools.partial(_sums_of_style_tile, objective, window, params, style, regions)
+    return functools.reduce(added, map(of_tile, tiles))
+
+
+@functools.partial(jit, static_argnums=(0, 1))
+def _sums_of_style_tile(
+    objective: Objective,
+    window: tuple[int, int],
+    params: Mapping[str, Any],
+    style: Array,
+    regions: list[dict[str, Array]],
+    place: Place,
+) -> dict[str, Any]:
+    seen = objective.colors(crop(style, place.start, window))
+    view = view_of(objective, params, objective.style_layers, seen, regions, place)
+    return {term.name: term.sums_of_style(view) for term in objective.terms if isinstance(term, terms.Style)}
+
+
+@functools.partial(jit, donate_argnums=0)
+def added(sums: Any, others: Any) -> Any:
+    """Sums of two parts of a picture, as one; the first are used up."""
+    return jax.tree.map(jnp.add, sums, others)
+
+
+# --- One window
+
+
+def content_at(
+    content: Mapping[str, np.ndarray] | Anew | None, place: Place, window: tuple[int, int]
+) -> Mapping[str, np.ndarray] | Anew | None:
+    """What a compiled program needs of `TiledTargets.content` for one window: its part, if maps are kept."""
+    if not isinstance(content, Mapping):
+        return content
+
+    def part(layer: str) -> tuple[slice, ...]:
+        stride = vgg.stride(layer)
+        return tuple(
+            slice(start // stride, start // stride + side // stride)
+            for start, side in zip(place.start, window, strict=True)
+        )
+
+    return {layer: of_layer[part(layer)] for layer, of_layer in content.items()}
+
+
+def targets_at(
+    objective: Objective,
+    targets: TiledTargets,
+    content: Mapping[str, Array] | Anew | None,
+    place: Place,
+    window: tuple[int, int],
+) -> dict[str, Any]:
+    """Every term's target in one window; `content` from `content_at`."""
+    if isinstance(content, Anew):
+        layers = _compared(objective)
+        content = _features_in(objective, layers, window, content.params, content.picture, place)
+    view = terms.View(jnp.zeros((*window, 3)), content or {})  # these terms do not look at pixels
+    return {**targets.terms, **{term.name: term.target(view, []) for term in by_position(objective)}}
+
+
+def view_of(
+    objective: Objective,
+    params: Mapping[str, Any],
+    layers: Sequence[str],
+    seen: Float[Array, "h w 3"],
+    regions: Iterable[Mapping[str, Array]],
+    place: Place,
+    precision: lax.Precision = EXACT,
+) -> terms.View:
+    """A window as the network sees it, of which the tile's positions count; regions of the whole picture."""
+    window = (seen.shape[0], seen.shape[1])
+    found = vgg.features(params, seen, layers, objective.pooling, objective.padding, precision)
+    cropped = [
+        {layer: crop_layer(of, layer, place, window) for layer, of in region.items()} for region in regions
+    ]
+    return terms.View(seen, found, cropped, counted(layers, place, window))

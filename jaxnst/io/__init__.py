@@ -1,0 +1,1 @@
+"""Pictures, masks, arrays and network weights in files, read and written."""

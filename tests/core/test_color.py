@@ -1,0 +1,245 @@
+"""The content's colours, against scikit-image, moments by hand and published formulas."""
+
+import numpy as np
+import pytest
+from pictures import refusal
+
+from jaxnst.core.color import (
+    COLOR_TRANSFERS,
+    chroma,
+    covariance_map,
+    luminance,
+    match_covariance,
+    match_histogram,
+    match_luminance,
+    to_gray,
+)
+from jaxnst.io.images import read_image
+
+FORMS = ["cholesky", "pca"]
+
+
+def picture(height=31, width=17, seed=0, low=0.3, high=0.7):
+    """Correlated colours, far enough from black and white that nothing is clipped."""
+    generator = np.random.default_rng(seed)
+    mix = np.eye(3) + generator.uniform(0, 0.4, (3, 3))
+    colors = generator.random((height, width, 3)) @ mix
+    return (low + (high - low) * colors / colors.max()).astype(np.float32)
+
+
+def moments(image):
+    pixels = np.float64(image).reshape(-1, 3)
+    centred = pixels - pixels.mean(axis=0)
+    return pixels.mean(axis=0), centred.T @ centred / len(pixels)
+
+
+def flat(*rgb, shape=(7, 5)):
+    return np.broadcast_to(np.array(rgb, np.float32), (*shape, 3))
+
+
+# Luminance
+
+
+def test_luminance_is_y_of_yiq():
+    color = pytest.importorskip("skimage.color")
+    image = picture(low=0, high=1)
+    np.testing.assert_allclose(luminance(image), color.rgb2yiq(image)[..., 0], atol=1e-7)
+    assert luminance(image).shape == (31, 17)
+    assert luminance(image).dtype == to_gray(image).dtype == chroma(image).dtype == np.float32
+
+
+def test_chroma_on_a_gray_picture_swaps_the_luminance_in_yiq():
+    color = pytest.importorskip("skimage.color")
+    content, result = picture(seed=1), picture(seed=2)
+    yiq = color.rgb2yiq(content)
+    yiq[..., 0] = color.rgb2yiq(result)[..., 0]
+    np.testing.assert_allclose(to_gray(result) + chroma(content), color.yiq2rgb(yiq), atol=1e-6)
+
+
+def test_gray_and_chroma_make_up_the_picture():
+    image = picture(low=0, high=1)
+    np.testing.assert_allclose(to_gray(image) + chroma(image), image, atol=1e-7)
+    np.testing.assert_allclose(luminance(chroma(image)), 0, atol=1e-7)
+
+
+def test_a_gray_picture_stays_as_it_is_and_has_no_chroma():
+    gray = np.linspace(0, 1, 1001, dtype=np.float32)[:, None, None].repeat(3, -1)
+    np.testing.assert_array_equal(to_gray(gray), gray)
+    assert not chroma(gray).any()
+
+
+def test_the_style_takes_the_contents_brightness_and_contrast():
+    style, content = picture(40, 23, seed=1, low=0, high=1), picture(9, 14, seed=2, low=0.45, high=0.6)
+    matched = match_luminance(style, content)
+    assert matched.shape == style.shape
+    assert matched.dtype == np.float32
+    np.testing.assert_array_equal(matched, matched[..., :1].repeat(3, -1))
+    wanted = content @ [0.299, 0.587, 0.114]
+    assert matched[..., 0].mean() == pytest.approx(wanted.mean(), abs=1e-6)
+    assert matched[..., 0].std() == pytest.approx(wanted.std(), abs=1e-6)
+    assert np.corrcoef(matched[..., 0].ravel(), (style @ [0.299, 0.587, 0.114]).ravel())[0, 1] > 1 - 1e-9
+
+
+def test_luminance_out_of_range_is_clipped():
+    style, content = picture(), np.array([0, 0, 0, 0, 1], np.float32)[:, None, None].repeat(3, -1)
+    matched = match_luminance(style, content)
+    assert matched.min() == 0
+    assert 0.5 < matched.max() <= 1
+
+
+# Mean and covariance
+
+
+@pytest.mark.parametrize("form", FORMS)
+@pytest.mark.parametrize("shapes", [((31, 17), (8, 45)), ((3, 3), (50, 1))])
+def test_mean_and_covariance_become_the_references(form, shapes):
+    source, reference = picture(*shapes[0], seed=1), picture(*shapes[1], seed=2)
+    matrix, offset = covariance_map(source, reference, form)
+    mapped = moments(source.astype(np.float64) @ matrix.T + offset)
+    for found, wanted in zip(mapped, moments(reference), strict=True):
+        np.testing.assert_allclose(found, wanted, atol=1e-12)
+
+
+def test_the_forms_are_those_of_the_paper():
+    scipy_linalg = pytest.importorskip("scipy.linalg")
+    source, reference = picture(seed=1), picture(seed=2)
+    covariances = [moments(image)[1] for image in (source, reference)]
+    lower = [np.linalg.cholesky(covariance) for covariance in covariances]
+    root = [scipy_linalg.sqrtm(covariance) for covariance in covariances]
+    for form, (ours, theirs) in {"cholesky": lower, "pca": root}.items():
+        matrix, _ = covariance_map(source, reference, form)
+        np.testing.assert_allclose(matrix, theirs @ np.linalg.inv(ours), atol=1e-9)
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_the_matched_picture_is_the_map_of_each_pixel_clipped(form):
+    source, reference = picture(seed=1), picture(5, 9, seed=2, low=0, high=1)
+    matrix, offset = covariance_map(source, reference, form)
+    matched = match_covariance(source, reference, form)
+    np.testing.assert_allclose(matched[3, 4], np.clip(matrix @ source[3, 4] + offset, 0, 1), atol=1e-6)
+    assert matched.dtype == np.float32
+    extreme = match_covariance(picture(seed=1), np.eye(3, dtype=np.float32)[None], form)
+    assert extreme.min() == 0
+    assert extreme.max() == 1
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_a_picture_matched_to_itself_stays_the_same(form):
+    np.testing.assert_allclose(match_covariance(picture(), picture(), form), picture(), atol=1e-6)
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_a_gray_reference_makes_the_style_gray(form):
+    gray = to_gray(picture(seed=2))
+    matched = match_covariance(picture(seed=1), gray, form)
+    np.testing.assert_allclose(matched, to_gray(matched), atol=1e-4)
+    assert matched.std() == pytest.approx(gray.std(), rel=1e-3)
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_a_gray_style_becomes_shades_of_one_colour(form):
+    reference = picture(seed=2)
+    pixels = match_covariance(to_gray(picture(seed=1)), reference, form).reshape(-1, 3)
+    np.testing.assert_allclose(pixels.mean(axis=0), moments(reference)[0], atol=1e-5)
+    spread = np.linalg.svd(pixels - pixels.mean(axis=0), compute_uv=False)
+    assert spread[1] < 1e-3 * spread[0]
+    assert pixels.std() > 0.5 * np.sqrt(np.diag(moments(reference)[1]).min())
+
+
+def test_an_unknown_form_is_refused():
+    assert refusal(covariance_map, picture(), picture(), "chol") == (
+        "form: there is no 'chol'; did you mean cholesky?"
+    )
+    assert refusal(match_covariance, picture(), picture(), "x") == (
+        "form: there is no 'x'; choose one of: cholesky, pca."
+    )
+
+
+# Histograms
+
+
+@pytest.mark.parametrize("levels", [None, 255, 5], ids=["floats", "bytes", "posterised"])
+def test_histograms_match_as_in_scikit_image(levels):
+    exposure = pytest.importorskip("skimage.exposure")
+    source, reference = picture(31, 17, seed=1, low=0, high=1), picture(12, 5, seed=2, low=0.1, high=0.6)
+    if levels:
+        source, reference = (np.rint(image * levels) / np.float32(levels) for image in (source, reference))
+    for pair in ((source, reference), (reference, source)):
+        expected = exposure.match_histograms(*pair, channel_axis=-1)
+        matched = match_histogram(*pair)
+        np.testing.assert_array_equal(matched, expected)
+        assert matched.dtype == np.float32
+
+
+def test_a_photo_and_a_painting_match_as_in_scikit_image(photo, painting):
+    exposure = pytest.importorskip("skimage.exposure")
+    content, style = read_image(photo), read_image(painting)
+    expected = exposure.match_histograms(style, content, channel_axis=-1)
+    np.testing.assert_array_equal(match_histogram(style, content), expected)
+
+
+def test_the_same_pixels_in_another_order_take_the_references_values_exactly():
+    source = picture()
+    reference = np.random.default_rng(3).permutation(picture(seed=1).reshape(-1, 3)).reshape(source.shape)
+    matched = match_histogram(source, reference)
+    for channel in range(3):
+        np.testing.assert_array_equal(np.sort(matched[..., channel], axis=None),
+                                      np.sort(reference[..., channel], axis=None))  # fmt: skip
+        assert (
+            np.argsort(matched[..., channel], axis=None) == np.argsort(source[..., channel], axis=None)
+        ).all()
+
+
+# Every transfer
+
+
+EDGE_CASES = {
+    "black": flat(0, 0, 0),
+    "white": flat(1, 1, 1),
+    "one-colour": flat(0.2, 0.5, 0.9),
+    "one-pixel": flat(0.1, 0.6, 0.3, shape=(1, 1)),
+    "two-pixels": np.array([[[0, 0.5, 1], [1, 0.5, 0]]], np.float32),
+    "gray": to_gray(picture()),
+    "colours": picture(low=0, high=1),
+}
+
+
+@pytest.mark.parametrize("name", [*COLOR_TRANSFERS, "luminance"])
+@pytest.mark.parametrize("style", EDGE_CASES)
+@pytest.mark.parametrize("content", EDGE_CASES)
+def test_every_transfer_gives_a_picture_for_every_pair(name, style, content):
+    transfer = {**COLOR_TRANSFERS, "luminance": match_luminance}[name]
+    given = EDGE_CASES[style].copy()
+    moved = transfer(given, EDGE_CASES[content])
+    assert moved.shape == given.shape
+    assert moved.dtype == np.float32
+    assert np.isfinite(moved).all()
+    assert 0 <= moved.min() <= moved.max() <= 1
+    np.testing.assert_array_equal(given, EDGE_CASES[style])
+
+
+@pytest.mark.parametrize("name", COLOR_TRANSFERS)
+def test_a_flat_content_paints_the_style_in_its_colour(name):
+    moved = COLOR_TRANSFERS[name](picture(), flat(0.2, 0.5, 0.9))
+    np.testing.assert_allclose(moved, flat(0.2, 0.5, 0.9, shape=moved.shape[:2]), atol=1e-4)
+
+
+@pytest.mark.parametrize("name", FORMS)
+def test_a_flat_style_becomes_the_contents_mean(name):
+    content = picture(9, 4)
+    moved = COLOR_TRANSFERS[name](flat(0.2, 0.5, 0.9), content)
+    expected = np.broadcast_to(content.mean(axis=(0, 1)), moved.shape)
+    np.testing.assert_allclose(moved, expected, atol=1e-6)
+    np.testing.assert_allclose(
+        match_luminance(flat(0.2, 0.5, 0.9), content), luminance(content).mean(), atol=1e-6
+    )
+
+
+def test_the_transfers_differ_and_go_by_their_names():
+    style, content = picture(seed=1), picture(seed=2)
+    moved = {name: transfer(style, content) for name, transfer in COLOR_TRANSFERS.items()}
+    assert list(moved) == ["cholesky", "pca", "histogram"]
+    np.testing.assert_array_equal(moved["cholesky"], match_covariance(style, content, "cholesky"))
+    np.testing.assert_array_equal(moved["pca"], match_covariance(style, content, "pca"))
+    np.testing.assert_array_equal(moved["histogram"], match_histogram(style, content))
+    assert np.abs(moved["cholesky"] - moved["pca"]).max() > 0.01

@@ -1,0 +1,169 @@
+"""Every number between the pictures and the result is PyTorch's: live where it is installed, and golden."""
+
+import functools
+
+import jax
+import live as parity
+import numpy as np
+import pytest
+
+from jaxnst.config.build import to_loss_weights, to_objective, to_problem
+from jaxnst.config.presets import PRESETS
+from jaxnst.core import objective, solver, vgg
+from jaxnst.io.weights.load import load_weights
+
+
+@functools.cache
+def params():
+    return jax.device_put(load_weights(parity.WEIGHTS).params)
+
+
+@functools.cache
+def winograd_params():
+    """What `stylize` computes with on a CPU."""
+    return jax.jit(vgg.for_cpu)(params())
+
+
+@functools.cache
+def torch_live(key):
+    return dict(parity.live())[key]()
+
+
+@pytest.fixture(params=["golden", "torch"])
+def reference(request):
+    """PyTorch's numbers under a key: summaries from the file, or whole arrays computed now."""
+    if request.param == "golden":
+        return parity.golden
+    pytest.importorskip("torch", reason="live parity needs PyTorch; the golden numbers are tested without")
+    return torch_live
+
+
+@functools.cache
+def features(pooling, name, size):
+    compute = jax.jit(vgg.features, static_argnums=(2, 3))
+    found = compute(params(), parity.image(name, size), vgg.LAYERS, vgg.POOLINGS[pooling])
+    return {layer: np.asarray(value) for layer, value in found.items()}
+
+
+@pytest.mark.parametrize("size", parity.SIZES)
+@pytest.mark.parametrize("name", parity.IMAGES)
+@pytest.mark.parametrize("pooling", ["max", "average"])
+def test_all_37_layers(pooling, name, size, reference):
+    expected = reference(f"features/{pooling}/{name}/{size}")
+    found = features(pooling, name, size)
+    assert len(found) == len(expected) == 37
+    errors = {layer: parity.relative_error(found[layer], expected[layer]) for layer in vgg.LAYERS}
+    assert max(errors.values()) <= 1e-5, errors
+
+
+@functools.partial(jax.jit, static_argnums=0)
+def losses_and_gradient(of, params, targets, weights, image):
+    def total(image):
+        found = objective.evaluate(of, params, targets, weights, image)
+        return found["total"], found
+
+    gradient, found = jax.grad(total, has_aux=True)(image)
+    return {**found, "gradient": gradient}
+
+
+make_targets = jax.jit(objective.make_targets, static_argnums=0)
+
+
+@functools.cache
+def losses(config, name, size, styles=("style",), params=params):
+    """Total, parts and gradient, as the solver computes them."""
+    of = to_objective(config)
+    content, several = parity.picture("content", size), [parity.picture(style, size) for style in styles]
+    targets = make_targets(of, params(), content, several)
+    weights = to_loss_weights(config, len(styles))
+    return losses_and_gradient(of, params(), targets, weights, parity.image(name, size))
+
+
+def assert_equal_losses(found, expected):
+    for part in ("total", "content", "style", "tv"):
+        assert found[part] == pytest.approx(float(expected[part]), rel=1e-5), part
+    assert parity.relative_error(found["gradient"], expected["gradient"]) <= 1e-4
+
+
+@pytest.mark.parametrize("size", parity.SIZES)
+@pytest.mark.parametrize("name", parity.IMAGES)
+@pytest.mark.parametrize("preset", parity.PRESET_NAMES)
+def test_total_and_gradient_of_every_preset(preset, name, size, reference):
+    assert_equal_losses(losses(PRESETS[preset], name, size), reference(f"preset/{preset}/{name}/{size}"))
+
+
+def test_winograds_way_is_as_close(reference):
+    found = losses(PRESETS["ranka"], "photo", "96x64", params=winograd_params)
+    assert_equal_losses(found, reference("preset/ranka/photo/96x64"))
+
+
+@pytest.mark.parametrize("preset", parity.PRESET_NAMES)
+def test_gradients_in_double_precision_on_any_noise(preset):
+    """In float64 no unit is close enough to a kink to matter, so formula meets formula."""
+    torch = pytest.importorskip("torch")
+    import torch_reference
+
+    image, content, style = np.random.default_rng(1).random((3, 32, 40, 3))
+    expected = torch_reference.loss_and_gradient(
+        torch_reference.load_network(parity.WEIGHTS, PRESETS[preset].pooling, torch.float64),
+        torch_reference.presets[preset],
+        torch.tensor(image),
+        torch.tensor(content),
+        [torch.tensor(style)],
+        [1.0],
+    )
+    with jax.enable_x64(True):
+        of = to_objective(PRESETS[preset])
+        double = jax.tree.map(lambda x: np.asarray(x, np.float64), params())
+        weights = jax.tree.map(lambda x: np.asarray(x, np.float64), to_loss_weights(PRESETS[preset], 1))
+        targets = make_targets(of, double, content, [style])
+        gradient = np.asarray(losses_and_gradient(of, double, targets, weights, image)["gradient"])
+    assert gradient.dtype == np.float64
+    assert parity.relative_error(gradient, expected[-1].numpy()) <= 1e-6
+
+
+@pytest.mark.parametrize(("gram", "norm", "name", "size"), parity.FORM_CASES)
+def test_every_form_of_the_losses(gram, norm, name, size, reference):
+    form = {"gram": gram, "norm": norm, "content_loss": parity.content_form(gram), "content_weight": 0.5}
+    found = losses(PRESETS["ranka"].replace(**form), name, size)
+    assert_equal_losses(found, reference(f"form/{gram}/{norm}/{name}/{size}"))
+
+
+def test_several_styles_are_mixed_by_their_weights(reference):
+    config = PRESETS["jaiswal"].replace(style_weights=(0.7, 0.3))
+    found = losses(config, "photo", "96x64", ("style", "noise"))
+    assert_equal_losses(found, reference("several styles"))
+
+
+@functools.cache
+def trajectory(config, size):
+    """Losses before each step, from the solver as `stylize` runs it on a CPU."""
+    problem = to_problem(config)
+    content, style = parity.picture("content", size), parity.picture("style", size)
+    targets = make_targets(problem.objective, params(), content, [style])
+    inputs = solver.Inputs(
+        winograd_params(), targets, to_loss_weights(config, 1), np.float32(config.learning_rate)
+    )
+    image, memory = solver.start(problem, inputs, parity.image("photo", size), jax.random.key(0))
+    step = jax.jit(solver.step, static_argnums=0)
+    totals = []
+    for _ in range(config.steps):
+        image, memory, found = step(problem, inputs, image, memory)
+        totals.append(float(found["total"]))
+    return np.array(totals)
+
+
+@pytest.mark.parametrize("optimizer", parity.OPTIMIZERS)
+def test_trajectories_are_those_of_torch_optim(optimizer, reference):
+    config = PRESETS["ranka"].replace(
+        optimizer=optimizer, learning_rate=parity.OPTIMIZERS[optimizer], steps=50
+    )
+    expected = reference(f"trajectory/{optimizer}")["losses"]
+    assert expected[-1] < 0.8 * expected[0]  # it has moved: agreement means something
+    np.testing.assert_allclose(trajectory(config, "96x64"), expected, rtol=1e-3)
+
+
+def test_lbfgs_ends_no_higher_than_torch_optim(reference):
+    expected = reference("trajectory/lbfgs")["losses"]
+    config = PRESETS["ranka"].replace(learning_rate=1.0, memory=20, steps=len(expected))
+    assert trajectory(config, "128x128")[-1] <= 1.05 * expected[-1]
