@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from jaxnst.api.evaluate import evaluate, features
     from jaxnst.api.stylize import stylize
     from jaxnst.api.variations import interpolate, reconstruct
-    from jaxnst.batch.engine import stylize_batch
+    from jaxnst.api.batch import stylize_batch
     from jaxnst.config.config import Config
     from jaxnst.config.presets import PRESETS
     from jaxnst.core.vgg import LAYERS
@@ -56,7 +56,7 @@ _MODULES = {
     "reconstruct": "api.variations",
     "run_study": "studies",
     "stylize": "api.stylize",
-    "stylize_batch": "batch.engine",
+    "stylize_batch": "api.batch",
 }
 
 
@@ -67,7 +67,7 @@ def __getattr__(name: str) -> object:
     elif name in __all__:
         found = import_module(f"jaxnst.{name}")
     elif name == "__version__":
-        found = import_module("importlib.metadata").version("jaxnst")
+        found = import_module("jaxnst.config.version").version()
     else:
         raise AttributeError(f"module 'jaxnst' has no attribute {name!r}")
     globals()[name] = found

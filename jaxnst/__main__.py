@@ -1,4 +1,4 @@
-"""Runs the command: `python -m jaxnst`."""
+"""Runs the command as `python -m jaxnst`."""
 
 import sys
 

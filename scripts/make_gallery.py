@@ -1,7 +1,7 @@
-"""Make the pictures and the page of `docs/gallery`: what each control does, side by side.
+"""Makes the pictures and the page of `docs/gallery`: what each control does, side by side.
 
-`python scripts/make_gallery.py` makes those that are missing; `--only NAME ...` makes these anew. On two CPU
-cores the whole takes about half an hour.
+`python scripts/make_gallery.py` makes the pictures that are missing; `--only NAME ...` makes those again.
+All of them take about half an hour on two CPU cores.
 """
 
 from __future__ import annotations
@@ -26,59 +26,60 @@ CAT, ASTRONAUT, WAVE, STREET = (
     for name in ("chelsea", "astronaut", "great_wave", "village_street_in_auvers")
 )
 SIZE = 192
-"""Longer side of every tile, in pixels."""
+"""Longer side of every panel, in pixels."""
 
-Tile = Callable[[], np.ndarray]
+Panel = Callable[[], np.ndarray]
+"""Makes one picture of a sheet, float32 `[H, W, 3]` in [0, 1]."""
 
 
 class Sheet(NamedTuple):
-    """One picture of the gallery.
+    """Describes one sheet of the gallery.
 
     Attributes:
-      text: what it shows, a paragraph of the page.
-      tiles: each tile's picture by its label.
+      text: what the sheet shows; a paragraph of the page.
+      panels: the pictures by their labels.
     """
 
     text: str
-    tiles: Mapping[str, Tile]
+    panels: Mapping[str, Panel]
 
 
-def given(path: Path) -> Tile:
-    """A picture as it is."""
+def unchanged(path: Path) -> Panel:
+    """Shows a picture as it is."""
 
-    def tile() -> np.ndarray:
+    def panel() -> np.ndarray:
         image = read_image(path)
         return resize(image, fit_size(image.shape[:2], SIZE))
 
-    return tile
+    return panel
 
 
-def run(content: Path | None = CAT, style: Any = STREET, **settings: Any) -> Tile:
-    """A stylised picture."""
+def run(content: Path | None = CAT, style: Any = STREET, **settings: Any) -> Panel:
+    """Shows a stylised picture."""
     return lambda: jaxnst.stylize(content, style, size=SIZE, progress=False, **settings).array
 
 
-def matched(content: Path = CAT, style: Any = STREET, **settings: Any) -> Tile:
-    """As `run`, with the style weight at which the photo's style loss counts as much as by default."""
+def matched(content: Path = CAT, style: Any = STREET, **settings: Any) -> Panel:
+    """Shows a stylised picture, with the `style_weight` that lets style count as much as by default."""
 
-    def tile() -> np.ndarray:
-        photo = given(content)()
-        usual, other = (jaxnst.evaluate(photo, content, style, **some)["style"] for some in ({}, settings))
-        weight = jaxnst.Config().style_weight * usual / other
+    def panel() -> np.ndarray:
+        photo = unchanged(content)()
+        usual, changed = (jaxnst.evaluate(photo, content, style, **some)["style"] for some in ({}, settings))
+        weight = jaxnst.Config().style_weight * usual / changed
         print(f"  style_weight {weight:.3g} for {settings}")
         return run(content, style, style_weight=weight, **settings)()
 
-    return tile
+    return panel
 
 
-def reconstruct(picture: Path, *layers: str, **settings: Any) -> Tile:
-    """A reconstruction, of the content if layers are named."""
+def reconstruct(picture: Path, *layers: str, **settings: Any) -> Panel:
+    """Shows a reconstruction: of the content if layers are named, of the style otherwise."""
     fields = {"size": SIZE, "steps": 80, "progress": False, **settings}
     return lambda: jaxnst.reconstruct(picture, layers or None, **fields).array
 
 
 def ellipse(softness: float, inside: bool = True) -> np.ndarray:
-    """A mask over the cat's head, `[H, W]`; `softness` is the width of its edge, as a part of its radius."""
+    """Returns a mask over the cat's head, `[H, W]`; `softness` is its edge's width relative to its radius."""
     height, width = read_image(CAT).shape[:2]
     rows, columns = np.mgrid[0:height, 0:width]
     radius = np.hypot((columns - 0.52 * width) / (0.37 * width), (rows - 0.5 * height) / (0.62 * height))
@@ -86,14 +87,14 @@ def ellipse(softness: float, inside: bool = True) -> np.ndarray:
     return mask if inside else 1 - mask
 
 
-def mask_tile() -> np.ndarray:
-    """The mask as a picture."""
+def mask_panel() -> np.ndarray:
+    """Shows the mask."""
     mask = ellipse(0.2)[..., None].repeat(3, axis=-1)
     return resize(mask, fit_size(mask.shape[:2], SIZE))
 
 
 def ramp(dither: bool) -> np.ndarray:
-    """A smooth sky in 8 bits, its contrast then raised eightfold so that the eye sees the levels."""
+    """Shows a smooth sky in 8 bits, with eight times the contrast so that the eye sees the levels."""
     rows, columns = np.mgrid[0:150, 0:SIZE] / SIZE
     sky = 0.45 + 0.05 * np.stack([rows, 0.7 * rows + 0.3 * columns, columns], axis=-1)
     rounded = np.asarray(to_pil(sky.astype(np.float32), dither=dither), np.float32) / 255
@@ -108,7 +109,7 @@ SOFT: dict[str, Any] = {"content_masks": [ellipse(0.2), ellipse(0.2, inside=Fals
 
 SHEETS: dict[str, Sheet] = {
     "scales": Sheet(
-        "Coarse to fine: `start_size` and `scale_factor`; and the size of the brush: `style_scale`.",
+        "`start_size` and `scale_factor`: coarse to fine. `style_scale`: the size of the brush strokes.",
         {
             "one scale": run(),
             "start_size 96": run(start_size=96),
@@ -118,9 +119,9 @@ SHEETS: dict[str, Sheet] = {
         },
     ),
     "statistics": Sheet(
-        "What is compared of the style: `statistic`. Each has the weight at which the photo's style loss "
-        "counts as much as that of Gram matrices does; `patches` and `nnfm`, at relu3_1 and relu4_1, then "
-        "leave little of the photo.",
+        "`statistic`: what is compared of the style. Each statistic has the `style_weight` at which the "
+        "photo's style loss counts as much as with Gram matrices. `patches` and `nnfm` (at relu3_1 and "
+        "relu4_1) then leave little of the photo.",
         {
             "gram": run(),
             "covariance": matched(statistic="covariance"),
@@ -133,9 +134,9 @@ SHEETS: dict[str, Sheet] = {
         },
     ),
     "color": Sheet(
-        "Whose colours: `color`.",
+        "`color`: whose colours the picture gets.",
         {
-            "the photo": given(CAT),
+            "the photo": unchanged(CAT),
             "style": run(),
             "luminance": run(color="luminance"),
             "cholesky": run(color="cholesky"),
@@ -144,9 +145,9 @@ SHEETS: dict[str, Sheet] = {
         },
     ),
     "regions": Sheet(
-        "A style to each region: `content_masks`. What no mask covers keeps the photo.",
+        "`content_masks`: one style for each region. Pixels that no mask covers keep the photo.",
         {
-            "the mask": mask_tile,
+            "the mask": mask_panel,
             "wave in, street out": run(style=BOTH, **SOFT),
             "street in, wave out": run(style=BOTH[::-1], **SOFT),
             "photo in, street out": run(content_masks=ellipse(0.2, inside=False)),
@@ -154,7 +155,7 @@ SHEETS: dict[str, Sheet] = {
         },
     ),
     "mixing": Sheet(
-        "Two styles: by weight, and by layer (`style_weights` for each layer of each style).",
+        "`style_weights`: two styles, mixed by weight or by layer (one weight for each layer of each style).",
         {
             "the wave": run(style=WAVE),
             "the street": run(),
@@ -164,19 +165,21 @@ SHEETS: dict[str, Sheet] = {
         },
     ),
     "interpolation": Sheet(
-        "From one style to another: `jaxnst interpolate`.",
+        "`jaxnst interpolate`: from one style to another.",
         {
             f"{share:.2f}": run(style=BOTH, style_weights=(1 - share, share))
             for share in (0.0, 0.25, 0.5, 0.75, 1.0)
         },
     ),
     "random_shift": Sheet(
-        "Each step sees the picture through a random crop and turn: `random_shift`, with Adam, 100 steps.",
+        "`random_shift`: each step sees a random crop of the picture, slightly rotated. "
+        "With Adam, 100 steps.",
         {str(factor): run(random_shift=factor, steps=100, **ADAM) for factor in (1.0, 0.97, 0.95)},
     ),
     "regularisers": Sheet(
-        "What else counts: `tv_weight` and `tv_norm`, `laplacian_weight`, `histogram_weight`, `range_weight` "
-        "(without `clamp`). All without total variation, but where it is named.",
+        "`tv_weight` and `tv_norm`, `laplacian_weight`, `histogram_weight`, `range_weight` (without "
+        "`clamp`): further terms of the objective. Total variation is off except in the two panels that "
+        "name it.",
         {
             "none": run(tv_weight=0.0),
             "tv l1 1e7": run(tv_weight=1e7),
@@ -187,8 +190,8 @@ SHEETS: dict[str, Sheet] = {
         },
     ),
     "pooling": Sheet(
-        "`pooling`, with and without `pooling_rescale`. Average pooling halves the features at each block: "
-        "the style then counts less, and the total variation takes over.",
+        "`pooling`, with and without `pooling_rescale`. Average pooling halves the features at each block. "
+        "The style then counts less, and total variation dominates.",
         {
             "max": run(),
             "average": run(pooling="average"),
@@ -198,12 +201,12 @@ SHEETS: dict[str, Sheet] = {
         },
     ),
     "padding": Sheet(
-        "What lies beyond the border: `padding`. Look at the corners.",
+        "`padding`: what the network sees beyond the border. Look at the corners.",
         {kind: run(padding=kind) for kind in ("zeros", "reflect", "replicate")},
     ),
     "parametrisation": Sheet(
-        "What the optimiser moves: `parametrisation` and `decorrelate`, with Adam. "
-        "What each does to the number of evaluations is in [controls.md](../controls.md).",
+        "`parametrisation` and `decorrelate`: what the optimiser moves. With Adam. "
+        "[controls.md](../controls.md#parametrisation) says how many evaluations each takes.",
         {
             "pixels": run(**ADAM),
             "fourier": run(parametrisation="fourier", **ADAM),
@@ -211,8 +214,8 @@ SHEETS: dict[str, Sheet] = {
             "both": run(parametrisation="fourier", decorrelate=True, **ADAM),
         },
     ),
-    "weights": Sheet(
-        "Weights that adapt: `norm scaled` gives each layer a gradient of one size; `style_balance` turns to "
+    "loss_weights": Sheet(
+        "`norm scaled` gives the gradient of each layer the same size. `style_balance` gives more weight to "
         "the style that lags.",
         {
             "norm l2": run(),
@@ -223,43 +226,44 @@ SHEETS: dict[str, Sheet] = {
         },
     ),
     "content_reconstruction": Sheet(
-        "What a layer keeps of the photo: `jaxnst reconstruct --layer` (Gatys 2016, figure 1, below).",
+        "`jaxnst reconstruct --layer`: what one layer keeps of the photo (Gatys 2016, figure 1, bottom row).",
         {layer: reconstruct(CAT, layer) for layer in FIRST},
     ),
     "style_reconstruction": Sheet(
-        "What it keeps of the painting, from the first one, two, ... five layers on: `jaxnst reconstruct "
-        "--style-layers` (figure 1, above).",
+        "`jaxnst reconstruct --style-layers`: what the first one, two ... five style layers keep of the "
+        "painting (Gatys 2016, figure 1, top row).",
         {f"to {FIRST[count - 1]}": reconstruct(STREET, style_layers=FIRST[:count]) for count in range(1, 6)},
     ),
     "dither": Sheet(
-        "`--dither`: a smooth sky in 8 bits, contrast raised eightfold.",
+        "`--dither`: a smooth sky in 8 bits, shown with eight times the contrast.",
         {"rounded": partial(ramp, False), "dithered": partial(ramp, True)},
     ),
 }
 
 
 def draw(sheet: Sheet) -> np.ndarray:
-    """Tiles in rows, with their labels below."""
-    tiles = {label: tile() for label, tile in sheet.tiles.items()}
-    height, width = np.max([tile.shape[:2] for tile in tiles.values()], axis=0)
-    columns = {2: 2, 5: 5, 3: 3, 6: 3}.get(len(tiles), 4)
-    rows = -(-len(tiles) // columns)
+    """Puts the panels in rows, with their labels below."""
+    panels = {label: panel() for label, panel in sheet.panels.items()}
+    height, width = np.max([panel.shape[:2] for panel in panels.values()], axis=0)
+    columns = {2: 2, 5: 5, 3: 3, 6: 3}.get(len(panels), 4)
+    rows = -(-len(panels) // columns)
     page = Image.new("RGB", (columns * (width + 8) - 8, rows * (height + 26)), "white")
     pen, font = ImageDraw.Draw(page), ImageFont.load_default(14)
-    for index, (label, tile) in enumerate(tiles.items()):
+    for index, (label, panel) in enumerate(panels.items()):
         left, top = index % columns * (width + 8), index // columns * (height + 26)
-        page.paste(to_pil(tile), (left, top))
-        pen.text((left + 1, top + tile.shape[0] + 3), label, "black", font)
+        page.paste(to_pil(panel), (left, top))
+        pen.text((left + 1, top + panel.shape[0] + 3), label, "black", font)
     return np.asarray(page, np.float32) / 255
 
 
 def write_page() -> None:
-    """Write the gallery's README."""
+    """Writes the gallery's README."""
     lines = [
         "# Gallery",
         "",
-        "Each control of jaxnst, made by `python scripts/make_gallery.py` from the pictures in `examples/` "
-        f"at {SIZE} pixels, with the default settings where nothing else is said.",
+        "Each section shows one control. `python scripts/make_gallery.py` makes the pictures from those in "
+        f"[examples](../../examples/README.md), at {SIZE} pixels, with default settings except where named. "
+        "[controls.md](../controls.md) explains the controls.",
     ]
     for name, sheet in SHEETS.items():
         title = name.replace("_", " ").capitalize()
@@ -268,7 +272,7 @@ def write_page() -> None:
 
 
 def main() -> None:
-    """Make what is missing, or what is named."""
+    """Makes the sheets that are missing, or those that are named."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--only", nargs="+", choices=SHEETS, default=[])
     named = parser.parse_args().only

@@ -1,29 +1,25 @@
-"""Numbers of pictures under given settings: the loss parts of one, and its features.
+"""Numbers about one picture: its losses under given settings, and its features.
 
-Quality that no setting changes is `jaxnst.metrics`'s.
+Measures that no setting changes are in `jaxnst.metrics`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from functools import partial
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jaxnst.config.build import to_objective
 from jaxnst.config.config import Config
-from jaxnst.config.resolve import gather, resolve_config
-from jaxnst.core import objective, vgg
-from jaxnst.core.compilation import jit
-from jaxnst.core.tiling import step as tiling
+from jaxnst.config.resolve import resolve_config
+from jaxnst.core import vgg
 from jaxnst.errors import InputError, choose
 from jaxnst.io import images
 from jaxnst.io.weights.load import load_weights
 from jaxnst.run.memory_budget import Tile, check_large_enough
-from jaxnst.run.plan import prepare
+from jaxnst.run.plan import gather, prepare
 from jaxnst.run.scale import targets_at
 
 if TYPE_CHECKING:
@@ -31,7 +27,6 @@ if TYPE_CHECKING:
 
     from jaxnst.io.images import Picture
 
-_evaluate = jit(objective.evaluate, static_argnums=0)
 _features = jax.jit(vgg.features, static_argnums=(2, 3))
 
 
@@ -47,15 +42,15 @@ def evaluate(
     tile: Tile = "auto",
     **settings: Any,
 ) -> dict[str, float]:
-    """Compute the loss parts of any picture, for example of another program's output.
+    """Computes the loss parts of any picture, for example of another program's output.
 
     Args:
       image: the picture to judge, at its own size (`config.size` does not count).
-      content: resized to the size of `image`; None: no content.
-      style: one or several, resized so that their longer side is `style_scale` times that of `image`; None:
-        no style.
+      content: the photo, which is resized to the size of `image`; None: no content.
+      style: a painting or several, which are resized so that their longer side is `style_scale` times that of
+        `image`; None: no style.
       config: the objective; default `Config()`.
-      content_masks: for each style, where it shall be, over `image`.
+      content_masks: for each style its region of `image`.
       style_masks: for each style, the part of its picture that is the style.
       preset: name of a published system instead.
       tile: as for `stylize`.
@@ -73,13 +68,11 @@ def evaluate(
     config = config.replace(size=max(size), start_size=0, scale_steps=(), start="black", random_shift=1.0)
     config = config.replace(precision="float32")
     check_large_enough(config, *size, argument="image")
-    given, config = gather(content, style, content_masks, style_masks, config)
-    plan = prepare(given, config, size, tile)
-    of = to_objective(plan.config)
-    compute: Callable[..., Any] = _evaluate if plan.tile is None else partial(tiling.evaluate, tile=plan.tile)
-    targets: Any = targets_at(plan, size)
-    found = compute(of, plan.params, targets, plan.loss_weights, jnp.asarray(array))
-    return of.floats(found)
+    pictures, config = gather(content, style, content_masks, style_masks, config)
+    plan = prepare(pictures, config, size, tile)
+    targets = targets_at(plan, size)
+    losses = plan.steps.losses(plan.params, targets, plan.loss_weights, jnp.asarray(array))
+    return {name: float(losses[name]) for name in plan.steps.problem.objective.names}
 
 
 def features(
@@ -88,7 +81,7 @@ def features(
     weights: str = "caffe",
     pooling: str = "max",
 ) -> dict[str, Float[np.ndarray, "h_l w_l c_l"]]:
-    """Compute VGG19's feature maps of a picture at its own size.
+    """Computes VGG19's feature maps of a picture at its own size.
 
     Args:
       image: a path, a `PIL.Image` or an array.
@@ -111,5 +104,5 @@ def features(
     array = images.read_image(image, "image")
     check_large_enough(config.replace(size=max(array.shape[:2])), *array.shape[:2], argument="image")
     params = load_weights(weights).params
-    found = _features(params, jnp.asarray(array), layers, vgg.POOLINGS[pooling])
-    return {layer: np.asarray(found[layer]) for layer in layers}
+    maps = _features(params, jnp.asarray(array), layers, vgg.POOLINGS[pooling])
+    return {layer: np.asarray(maps[layer]) for layer in layers}

@@ -1,4 +1,4 @@
-"""The binding people call: pictures in, a picture and its history out. All compute is in `jaxnst.core`."""
+"""The function people call: pictures in, a picture and its history out."""
 
 from __future__ import annotations
 
@@ -6,25 +6,27 @@ import contextlib
 import dataclasses
 import logging
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 import jax
 
 from jaxnst.config.config import Config
-from jaxnst.config.resolve import gather, resolve_config
+from jaxnst.config.resolve import resolve_config
+from jaxnst.core.sharding import OverDevices
 from jaxnst.errors import InputError
 from jaxnst.run.checkpoint import Checkpoint
+from jaxnst.run.hooks import Callback, StopWhen, step_bar
 from jaxnst.run.interrupts import stop_on_interrupt
-from jaxnst.run.loop import Progress
+from jaxnst.run.loop import Hook, Progress
 from jaxnst.run.memory_budget import Tile, estimate_bytes
-from jaxnst.run.mesh import Devices, any_of, for_one_picture
-from jaxnst.run.plan import prepare
-from jaxnst.run.record import new_record
+from jaxnst.run.mesh import Devices, for_one_picture
+from jaxnst.run.plan import Plan, gather, prepare
 from jaxnst.run.result import Result, run_plan
 
 if TYPE_CHECKING:
-    from jaxnst.io.images import PathLike, Picture
+    from jaxnst.io.files import PathLike
+    from jaxnst.io.images import Picture
 
 log = logging.getLogger("jaxnst")
 
@@ -46,40 +48,41 @@ def stylize(
     checkpoint_minutes: float = 10.0,
     **settings: Any,
 ) -> Result:
-    """Make a picture with the content of one picture and the style of another.
+    """Makes a picture with the content of one picture and the style of another.
 
     Args:
       content: a path, a `PIL.Image`, or an array (NumPy, JAX, PyTorch; uint8 or float in [0, 1]; gray, RGB
         or RGBA). None: a texture of the style alone, of the shape of its (first) picture.
-      style: the same, or a list or tuple of several. None: the content alone is reconstructed.
-      content_masks: for each style, where it shall go: a picture of the content's size, white there (arrays
-        may be bool, `[H, W]`). What no mask covers keeps the photo. Default: those in the config.
-      style_masks: for each style, the part of its picture that is the style.
+      style: a picture, or a list or tuple of several. None: the content alone is reconstructed.
+      content_masks: for each style its region of the picture: a mask of the content's size, white there
+        (arrays may be bool, `[H, W]`). What no mask covers keeps the photo. Default: those in the config.
+      style_masks: for each style a mask, white on the part of its picture that is the style.
       preset: name of a published system, see `jaxnst.PRESETS`.
-      config: a whole `Config` instead.
-      progress: show a progress bar on standard error.
-      callback: called with a `Progress` after each step; returning False stops, and what exists is returned.
+      config: a whole `Config` instead of a preset.
+      progress: whether to show a progress bar on standard error.
+      callback: called with a `Progress` after each step. If it returns False, the run stops and the picture
+        so far is returned.
       snapshots: keep the picture after every so many steps in the result; 0 keeps none.
-      tile: a picture too large for the memory is worked through in pieces of this side in pixels, to the same
-        result. auto: if it must be, in pieces as large as memory allows. None: never.
-      devices: spread the rows of the picture over several, to the same result: how many, "all" (those of
-        other processes too, under `jax.distributed`), a sequence of `jax.Device`, or a `jax.sharding.Mesh`
-        with an axis `rows`. None: the first alone. Several processes must all make the same calls, and so
-        must the callback in each; Ctrl-C in one of them stops all.
-      checkpoint: an HDF5 file (.h5) for all that the run needs to go on. If it is there, the run goes on from
+      tile: largest side, in pixels, of the tiles in which a picture too large for the memory is computed, to
+        the same result. auto: only if the whole picture does not fit, the largest tiles that do. None: never.
+      devices: spread the rows of the picture over several devices, to the same result: how many, "all" (those
+        of other processes too, under `jax.distributed`), a sequence of `jax.Device`, or a
+        `jax.sharding.Mesh` with an axis `rows`. None: the first alone. Several processes must all make the
+        same calls, and so must the callback in each; Ctrl-C in one of them stops all.
+      checkpoint: an HDF5 file (.h5) for all that the run needs to go on. If it exists, the run goes on from
         it, on the same device to the same bits as if it had never stopped; if it holds a finished run, its
-        result is returned at once. Delete it to start anew.
-      checkpoint_minutes: between two checkpoints; 0: at each step. One is also made at the end of each scale
-        and of the run, and when a callback or Ctrl-C stops it.
+        result is returned at once. Delete it to start again.
+      checkpoint_minutes: time between two checkpoints; 0: after each step. One is also made at the end of
+        each scale and of the run, and when a callback or Ctrl-C stops it.
       **settings: fields of `Config` by name, over the preset or config.
 
     Returns:
-      A `Result`. Ctrl-C ends the run early as a callback's False does; so does memory that runs out, or a
-      loss that is no number any more, with a warning and the last good picture.
+      A `Result`. Ctrl-C ends the run early, as a callback that returns False does. If memory runs out, or the
+      loss becomes NaN or infinite, the run ends with a warning and its last good picture.
 
     Raises:
-      InputError: anything given that cannot work, a checkpoint of another run included, before any
-        compilation; or the first picture has no finite loss.
+      InputError: an argument that cannot work, a checkpoint of another run included, before any compilation;
+        or the first picture has no finite loss.
       TooLargeError: memory ran out before there was a picture.
 
     Source: Gatys, Ecker and Bethge 2016, Image style transfer using convolutional neural networks.
@@ -91,47 +94,29 @@ def stylize(
     if callback is not None and not callable(callback):
         raise InputError(f"callback: {callback!r} is not a function.")
     file = None if checkpoint is None else Checkpoint(checkpoint, checkpoint_minutes)
-    with contextlib.nullcontext() if file is None else file.alone():
-        given, config = gather(content, style, content_masks, style_masks, config)
-        tile = tile if file is None or devices is not None else file.tile(tile, config)
-        plan = prepare(given, config, tile=tile, meshes=for_one_picture(devices))
-        record = new_record(plan) if file is None else file.record(plan, snapshots)
-        log.info("devices: %s", jax.local_devices()[0] if plan.mesh is None else plan.mesh)
-        log.info("sizes: %s", ", ".join(f"{width}x{height}" for height, width in plan.sizes))
-        estimated = estimate_bytes(plan.config, *plan.sizes[-1], plan.tile, plan.mesh)
-        log.info("memory: about %.2f GB", estimated / 1e9)
-        log.info("tile: %s", plan.tile)
+    with contextlib.ExitStack() as stack:
+        pictures, config = gather(content, style, content_masks, style_masks, config)
+        if file is not None:
+            stack.enter_context(file.alone())
+            tile = file.tile(tile, config) if devices is None else tile
+        plan = prepare(pictures, config, tile=tile, placements=for_one_picture(devices))
+        done = 0 if file is None else file.load(plan, snapshots)
+        _log(plan)
         prepared = time.perf_counter()
-        with (
-            stop_on_interrupt() as interrupted,
-            _progress_bar(progress, plan.config.steps, record.steps) as show,
-        ):
-
-            def after(state: Progress) -> str | None:
-                show(state)
-                if callback is not None and callback(state) is False:
-                    return "stopped"
-                return "interrupted" if any_of(plan.mesh, interrupted.is_set()) else None
-
-            # A callback may stop the run at any step, whose state must be at hand then.
-            result = run_plan(
-                plan, after, snapshots, record, file, lambda: bool(callback) or interrupted.is_set()
-            )
+        hooks: list[Hook] = [StopWhen(stack.enter_context(stop_on_interrupt()).is_set, plan.steps.placement)]
+        if callback is not None:
+            hooks.insert(0, Callback(callback))
+        if progress:
+            hooks.insert(0, stack.enter_context(step_bar(plan.ends[-1], done)))
+        kept = range(snapshots, plan.ends[-1] + 1, snapshots) if snapshots else ()
+        result = run_plan(plan, hooks, kept, file)
     return dataclasses.replace(result, seconds=result.seconds + prepared - began)
 
 
-@contextlib.contextmanager
-def _progress_bar(wanted: bool, steps: int, done: int) -> Iterator[Callable[[Progress], None]]:
-    if not wanted:
-        yield lambda state: None
-        return
-    from tqdm import tqdm
-
-    with tqdm(total=steps, initial=done, unit="step", dynamic_ncols=True) as bar:
-
-        def show(state: Progress) -> None:
-            losses = {name: f"{value:.3g}" for name, value in state.losses.items()}
-            bar.set_postfix(losses, refresh=False)
-            bar.update()
-
-        yield show
+def _log(plan: Plan) -> None:
+    placement, tile = plan.steps.placement, plan.steps.tile
+    spread = isinstance(placement, OverDevices)
+    log.info("devices: %s", placement.mesh if spread else jax.local_devices()[0])
+    log.info("sizes: %s", ", ".join(f"{width}x{height}" for height, width in plan.sizes))
+    log.info("memory: about %.2f GB", estimate_bytes(plan.config, *plan.sizes[-1], tile, placement) / 1e9)
+    log.info("tile: %s", tile)

@@ -1,4 +1,4 @@
-"""What people do with `stylize` beside a photo and a painting: reconstruct, interpolate."""
+"""Variations of `stylize`: reconstruct a picture or a texture, interpolate between two styles."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from jaxnst.api.stylize import stylize
-from jaxnst.config.config import Config
+from jaxnst.config.config import RENAMED, Config
 from jaxnst.config.resolve import resolve_config
 from jaxnst.errors import InputError
 from jaxnst.run.result import Result
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from jaxnst.io.images import Picture
 
 RECONSTRUCTION = {"start": "noise", "tv_weight": 0.0}
-"""Settings of `reconstruct` other than the defaults: from noise, with nothing but the features to go by."""
+"""Settings of `reconstruct` other than the defaults: a start from noise, and no term but the features'."""
 
 
 def reconstruct(
@@ -31,29 +31,29 @@ def reconstruct(
     config: Config | None = None,
     **settings: Any,
 ) -> Result:
-    """Make a picture from what a layer keeps of another, or a texture from the statistics of its style.
+    """Makes a picture from what layers keep of another, or a texture from the statistics of its style.
 
     Args:
       picture: a path, a `PIL.Image` or an array.
-      layer: one or several of `jaxnst.LAYERS`: the content is reconstructed from their features. None: the
-        style is, from the statistics of `style_layers`.
+      layer: one or several of `jaxnst.LAYERS`, from whose features the content is reconstructed. None: a
+        texture is made from the statistics of `style_layers`.
       preset: name of a published system.
-      config: a whole `Config` instead; without either, the defaults without total variation.
-      **settings: fields of `Config` by name, or arguments of `stylize`. A start that is the picture itself
-        (content, style, blend) gives way to noise.
+      config: a whole `Config` instead of a preset. Without either: the defaults without total variation.
+      **settings: fields of `Config` by name, or arguments of `stylize`. A start from the picture
+        itself (content, style, blend) becomes noise.
 
     Returns:
       A `Result`.
 
     Raises:
-      InputError: anything given that cannot work.
+      InputError: an argument that cannot work.
 
     Source: Gatys et al. 2016, figure 1 and section 2; textures: Gatys, Ecker and Bethge 2015.
     """
     if preset is None and config is None:
         config = Config(**RECONSTRUCTION)
-    of_config, others = _split(settings)
-    chosen = resolve_config(preset, config, of_config)
+    config_fields, others = _split(settings)
+    chosen = resolve_config(preset, config, config_fields)
     if chosen.start in ("content", "style", "blend"):
         chosen = chosen.replace(start="noise")
     if layer is None and (chosen.style_layers or not chosen.content_layers):
@@ -67,10 +67,11 @@ def reconstruct(
 
 
 def _split(settings: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
-    """Fields of Config, and arguments of `stylize` (which has the masks, too)."""
-    own = {field.name for field in dataclasses.fields(Config)} - {"content_masks", "style_masks"}
-    of_config = {name: value for name, value in settings.items() if name in own}
-    return of_config, {name: value for name, value in settings.items() if name not in own}
+    """Separates fields of Config from arguments of `stylize`, which has the masks too."""
+    fields = {field.name for field in dataclasses.fields(Config)} | {*RENAMED}
+    fields -= {"content_masks", "style_masks"}
+    config_fields = {name: value for name, value in settings.items() if name in fields}
+    return config_fields, {name: value for name, value in settings.items() if name not in fields}
 
 
 def interpolate(
@@ -82,26 +83,26 @@ def interpolate(
     config: Config | None = None,
     **settings: Any,
 ) -> Iterator[Result]:
-    """Go from one style to another in equal steps of their weights.
+    """Goes from one style to another in equal steps of their loss weights.
 
     Args:
       content: as for `stylize`.
       styles: two pictures.
-      count: of pictures, from all of the first style to all of the second; at least 2, default 5.
+      count: number of pictures, from all of the first style to all of the second; at least 2, default 5.
       preset: name of a published system.
-      config: a whole `Config` instead.
+      config: a whole `Config` instead of a preset.
       **settings: fields of `Config` by name, or arguments of `stylize`.
 
     Returns:
       An iterator over `count` results, each made when it is asked for, by one compiled program. See `strip`.
 
     Raises:
-      InputError: anything given that cannot work.
+      InputError: an argument that cannot work.
     """
-    of_config, others = _split(settings)
+    config_fields, others = _split(settings)
     if "checkpoint" in others:
-        raise InputError("checkpoint: it is of one run, and interpolate makes several; leave it out.")
-    chosen = resolve_config(preset, config, of_config)
+        raise InputError("checkpoint: it holds one run, and interpolate makes several; leave it out.")
+    chosen = resolve_config(preset, config, config_fields)
     if not isinstance(styles, list | tuple) or len(styles) != 2:
         raise InputError("styles: give two style pictures to go between.")
     if count < 2:
@@ -115,7 +116,7 @@ def interpolate(
 
 
 def strip(arrays: Sequence[Float[np.ndarray, "h w 3"]], gap: int = 4) -> Float[np.ndarray, "h w2 3"]:
-    """Put pictures of one height beside each other, with white gaps.
+    """Puts pictures of one height beside each other, with white gaps.
 
     Args:
       arrays: float `[H, W, 3]` in [0, 1].

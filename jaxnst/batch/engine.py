@@ -1,7 +1,7 @@
-"""Many pairs of pictures: read ahead, computed together where one program will do, results as they finish.
+"""The local engine: jobs are read ahead, and those that can share a program are computed together.
 
-Pairs whose pictures come out at one size, under settings that differ in numbers only, are lanes of one
-program (see `jaxnst.run.vectorised`). How many at once is for the memory to say. Knows nothing of files written.
+Jobs whose pictures have one size, under settings that differ in numbers only, are lanes of one program (see
+`jaxnst.run.vectorised`). The memory decides how many run at once. Knows nothing of files written.
 """
 
 from __future__ import annotations
@@ -12,25 +12,23 @@ import itertools
 import logging
 from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
-from functools import partial
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
-from jaxnst.batch.groups import Read, most, results
-from jaxnst.config.config import Config
-from jaxnst.config.resolve import gather, resolve_config
-from jaxnst.errors import InputError, TooLargeError
-from jaxnst.io import images
-from jaxnst.run import vectorised as lanes
-from jaxnst.run.interrupts import Interrupted, stop_on_interrupt
+from jaxnst.errors import TooLargeError
+from jaxnst.run import vectorised
+from jaxnst.run.ended import Ended
+from jaxnst.run.hooks import StopWhen
+from jaxnst.run.interrupts import Interrupted
+from jaxnst.run.loop import is_out_of_memory
 from jaxnst.run.memory_budget import available_bytes, host_bytes
-from jaxnst.run.mesh import Devices, for_pairs
-from jaxnst.run.plan import Networks, Pictures, Plan, prepare
-from jaxnst.run.result import Result
+from jaxnst.run.mesh import for_pairs
+from jaxnst.run.networks import Networks
+from jaxnst.run.plan import Plan, prepare
+from jaxnst.run.result import Result, run_plan
 
 if TYPE_CHECKING:
-    from jax.sharding import Mesh
-
-    from jaxnst.io.images import Picture
+    from jaxnst.batch.jobs import Job
+    from jaxnst.core.sharding import Placement
     from jaxnst.run.checkpoint import Checkpoint
     from jaxnst.run.memory_budget import Tile
 
@@ -39,167 +37,120 @@ log = logging.getLogger("jaxnst")
 READERS = 4
 """Threads that read and decode."""
 
-AHEAD = 4 * lanes.MOST_LANES
-"""Pairs, for each device, that are read before their turn at most: enough to find lanes among a few sizes."""
+AHEAD = 4 * vectorised.MOST_LANES
+"""Jobs, for each device, that are read before their turn at most: enough to find lanes among a few sizes."""
 
 SHARE_AHEAD = 0.1
-"""Of the host's free memory that these may take."""
+"""Share of the host's free memory that these may take."""
 
 
-class Pair(NamedTuple):
-    """What one result is made from."""
+class Ready(NamedTuple):
+    """A job whose pictures are read.
 
-    pictures: Pictures
-    config: Config
-
-
-def stylize_batch(
-    contents: Picture | Sequence[Picture],
-    styles: Any,
-    *,
-    crossed: bool = False,
-    preset: str | None = None,
-    config: Config | Sequence[Config] | None = None,
-    progress: bool = True,
-    tile: Tile = "auto",
-    devices: Devices = None,
-    **settings: Any,
-) -> list[Result | Exception]:
-    """Stylise many pairs of pictures; each result is that of `stylize`, but much of the work is shared.
-
-    Args:
-      contents: as many pictures as pairs (see `stylize` for what a picture is), or one for all.
-      styles: as many, each a picture or a list of several, or one for all.
-      crossed: pair every content with every style, the styles of the first content first.
-      preset: name of a published system, see `jaxnst.PRESETS`.
-      config: a whole `Config` instead, or one for each pair.
-      progress: show a progress bar on standard error.
-      tile: as for `stylize`; a picture that is cut into tiles is computed alone.
-      devices: spread the pairs over several: how many, "all" of this process, a sequence of `jax.Device`, or
-        a `jax.sharding.Mesh` with axes `pairs`, `rows` or both. Where a picture is too large for one device,
-        its rows go over as few as hold it, or it is cut into tiles. None: the first device alone.
-      **settings: fields of `Config` by name, over the preset or config.
-
-    Returns:
-      A `Result` for each pair, in order. A pair that diverges, or for which memory runs out even when it is
-      alone, ends with its last good picture, as with `stylize`. Where there is none, not even the first, the
-      exception stands in its place. The others go on.
-
-    Raises:
-      InputError: anything given that cannot work, with the pair's number, before any compilation.
-      KeyboardInterrupt: by Ctrl-C.
+    Attributes:
+      number: of the job.
+      job: as it was given.
+      plan: what to compute.
+      program: equal for jobs that may be computed together.
+      file: for its checkpoints, if it is computed alone.
     """
-    pairs = _pairs(images.as_list(contents), images.as_list(styles), crossed)
-    configs: list[Any] = list(config) if isinstance(config, list | tuple) else [config] * len(pairs)
-    if len(configs) != len(pairs):
-        raise InputError(f"config: {len(configs)} for {len(pairs)} pairs; give one for each, or one for all.")
-    jobs, networks, meshes = [], Networks(), for_pairs(devices)
-    for number, ((content, style), one) in enumerate(zip(pairs, configs, strict=True), start=1):
-        try:
-            chosen = resolve_config(preset, one, settings)
-            jobs.append(Pair(*gather(content, style, None, None, chosen)))
-            prepare(*jobs[-1], tile=tile, networks=networks, meshes=meshes)
-        except InputError as error:
-            raise InputError(f"pair {number}: {error}") from error
-    found: dict[int, Result | Exception] = {}
-    with stop_on_interrupt() as interrupted, pairs_bar(progress, len(jobs)) as show:
-        try:
-            for number, result in work_through(jobs, tile, interrupted.is_set, networks, meshes):
-                found[number] = result
-                show()
-        except Interrupted as error:
-            raise KeyboardInterrupt from error
-    return [found[number] for number in range(len(jobs))]
+
+    number: int
+    job: Job
+    plan: Plan
+    program: Hashable
+    file: Checkpoint | None
+
+    @property
+    def bytes(self) -> int:
+        """Memory that the pictures take while the job waits."""
+        pictures = (self.plan.content, self.plan.start, *self.plan.styles)
+        masks = (*self.plan.content_masks, *self.plan.style_masks)
+        return sum(array.nbytes for array in (*pictures, *masks) if array is not None)
 
 
-def _pairs(contents: list[Picture], styles: list[Any], crossed: bool) -> list[tuple[Picture, Any]]:
-    for name, given in (("contents", contents), ("styles", styles)):
-        if not given:
-            raise InputError(f"{name}: there is none; give at least one picture.")
-    if crossed:
-        return [(content, style) for content in contents for style in styles]
-    count = max(len(contents), len(styles))
-    if {len(contents), len(styles)} - {1, count}:
-        raise InputError(
-            f"contents, styles: {len(contents)} and {len(styles)} pictures make no pairs; give equal "
-            "numbers, or one for all, or crossed=True."
-        )
-    repeated = [given * count if len(given) == 1 else given for given in (contents, styles)]
-    return list(zip(*repeated, strict=True))
-
-
-def work_through(
-    pairs: Iterable[Pair],
-    tile: Tile,
+def run_jobs(
+    jobs: Iterable[Job],
+    tile: Tile = "auto",
     stop: Callable[[], bool] = lambda: False,
     networks: Networks | None = None,
-    meshes: Sequence[Mesh | None] = (None,),
-    file_of: Callable[[int], Checkpoint | None] = lambda number: None,
+    placements: Sequence[Placement] | None = None,
+    checkpoint_of: Callable[[Job], Checkpoint | None] = lambda job: None,
 ) -> Iterator[tuple[int, Result | Exception]]:
-    """Make the result of every pair.
+    """Makes the result of every job.
 
     Args:
-      pairs: with checked settings; taken from as they are needed.
+      jobs: taken from as they are needed.
       tile: as for `stylize`.
       stop: asked between steps.
-      networks: those that are there already.
-      meshes: as for `prepare`.
-      file_of: for the checkpoints of a pair, by its number. Those that are computed alone make use of it,
-        which take long.
+      networks: those that are loaded already.
+      placements: as for `prepare`; default one device.
+      checkpoint_of: gives the checkpoint of a job. Jobs that are computed alone use it; they take long.
 
     Returns:
-      An iterator over numbers of pairs, from 0, each with its result, or with why there is none: an
-      `InputError`, or what went wrong on the way, out of memory for example. In no particular order.
+      An iterator over numbers of jobs, from 0, each with its result or the error that prevented it: an
+      `InputError`, or for example a lack of memory. In no particular order.
 
     Raises:
-      Interrupted: `stop` said so. What is on its way is lost, but for checkpoints.
+      Interrupted: `stop` said so. What is being computed is lost, except for checkpoints.
     """
-    networks, numbered = networks or Networks(), enumerate(pairs)
-    ahead = AHEAD * (1 if meshes[0] is None else meshes[0].size)
-    available, most_bytes = available_bytes(meshes[0]), SHARE_AHEAD * host_bytes()
+    networks, numbered = networks or Networks(), enumerate(jobs)
+    placements = for_pairs(None) if placements is None else placements
+    ahead = AHEAD * placements[0].pairs * placements[0].rows
+    available, most_bytes = available_bytes(placements[0]), SHARE_AHEAD * host_bytes()
 
-    def read(number: int, pair: Pair) -> Read:
-        file = file_of(number)
-        prepare_in = partial(prepare, *pair, networks=networks, available=available)
-        begun = file.tile(tile, pair.config) if file is not None and tile == "auto" else None
-        plan = _begun(prepare_in, begun) or prepare_in(tile=tile, meshes=meshes)
-        # A picture in tiles is computed alone.
-        return Read(number, plan, number if plan.tile else lanes.program(plan), file)
+    def read(number: int, job: Job) -> Ready:
+        file = checkpoint_of(job)
+        plan = None
+        begun_with = tile if file is None else file.tile(tile, job.config)
+        if begun_with != tile:  # a run that began in tiles goes on in them, if memory still holds them
+            with contextlib.suppress(TooLargeError):
+                plan = prepare(
+                    job.pictures, job.config, tile=begun_with, networks=networks, available=available
+                )
+        plan = plan or prepare(
+            job.pictures,
+            job.config,
+            tile=tile,
+            networks=networks,
+            available=available,
+            placements=placements,
+        )
+        return Ready(number, job, plan, vectorised.program(plan), file)
 
-    reading: dict[Future[Read], int] = {}
-    buckets: dict[Hashable, list[Read]] = collections.defaultdict(list)
-    largest = 0  # of those that have been read, in bytes
+    reading: dict[Future[Ready], int] = {}
+    waiting: dict[Hashable, list[Ready]] = collections.defaultdict(list)
+    largest = 0  # of the jobs that have been read, in bytes
     pool = ThreadPoolExecutor(READERS, thread_name_prefix="jaxnst-read")
     try:
         while not stop():
-            held = [one for bucket in buckets.values() for one in bucket]
+            held = [ready for same_program in waiting.values() for ready in same_program]
             room = ahead - len(held) if largest else READERS
             if largest:
-                room = min(room, int((most_bytes - sum(one.bytes for one in held)) // largest))
-            for number, pair in itertools.islice(
-                numbered, max(room - len(reading), 0 if held or reading else 1)
-            ):
-                reading[pool.submit(read, number, pair)] = number
-            full = [bucket for bucket in buckets.values() if len(bucket) >= most(bucket[0].plan)]
+                room = min(room, int((most_bytes - sum(ready.bytes for ready in held)) // largest))
+            to_read = max(room - len(reading), 0 if held or reading else 1)
+            for number, job in itertools.islice(numbered, to_read):
+                reading[pool.submit(read, number, job)] = number
+            full = [ready for ready in waiting.values() if len(ready) >= vectorised.most_lanes(ready[0].plan)]
             if reading and not full and (room > 0 or not held):
                 for done in wait(reading, return_when=FIRST_COMPLETED).done:
                     number = reading.pop(done)
                     error = done.exception()
                     if error is None:
-                        one = done.result()
-                        largest = max(largest, one.bytes)
-                        buckets[one.bucket].append(one)
+                        ready = done.result()
+                        largest = max(largest, ready.bytes)
+                        waiting[ready.program].append(ready)
                     elif isinstance(error, Exception):
                         yield number, error
                     else:
                         raise error
-            elif buckets:
-                bucket = full[0] if full else max(buckets.values(), key=len)
-                count = min(len(bucket), most(bucket[0].plan))
-                group, bucket[:count] = bucket[:count], []
-                if not bucket:
-                    del buckets[group[0].bucket]
-                yield from results(group, stop)
+            elif waiting:
+                same_program = full[0] if full else max(waiting.values(), key=len)
+                count = min(len(same_program), vectorised.most_lanes(same_program[0].plan))
+                group, same_program[:count] = same_program[:count], []
+                if not same_program:
+                    del waiting[group[0].program]
+                yield from _results(group, stop)
             else:
                 return
         raise Interrupted
@@ -207,19 +158,72 @@ def work_through(
         pool.shutdown(wait=False, cancel_futures=True)
 
 
-def _begun(prepare_in: Callable[..., Plan], tile: Tile) -> Plan | None:
-    """As it was when it was begun, if that was in tiles that memory still holds."""
-    if not isinstance(tile, int):
-        return None
+def _results(group: Sequence[Ready], stop: Callable[[], bool]) -> Iterator[tuple[int, Result | Exception]]:
+    """Computes jobs together; if that fails, each half, until the job at fault is alone."""
     try:
-        return prepare_in(tile=tile, meshes=(None,))
-    except TooLargeError:
-        return None
+        results = _compute(group, stop)
+    except Interrupted:
+        raise
+    except Exception as error:  # out of memory, or whatever a statistic of the user's own raises
+        log.info("%d jobs failed", len(group), exc_info=True)
+        failure = _without_frames(error)
+    else:
+        yield from zip((ready.number for ready in group), results, strict=True)
+        return
+    if len(group) > 1:
+        half = len(group) // 2
+        yield from _results(group[:half], stop)
+        yield from _results(group[half:], stop)
+        return
+    [ready] = group
+    if is_out_of_memory(failure) and not _runs_alone(group):
+        try:  # `run_plan` ends with the last good picture
+            yield ready.number, _alone(ready, stop)
+            return
+        except Interrupted:
+            raise
+        except Exception as error:
+            failure = _without_frames(error)
+    yield ready.number, failure
+
+
+def _without_frames(error: Exception) -> Exception:
+    """Drops the calls that an error went through, whose arrays would keep their memory."""
+    error.__cause__ = error.__context__ = None
+    return error.with_traceback(None)
+
+
+def _runs_alone(group: Sequence[Ready]) -> bool:
+    return len(vectorised.filled_up([ready.plan for ready in group])) == 1
+
+
+def _compute(group: Sequence[Ready], stop: Callable[[], bool]) -> Sequence[Result | Exception]:
+    if _runs_alone(group):
+        return [_alone(group[0], stop)]
+    hooks = [StopWhen(stop, group[0].plan.steps.placement)]
+    snapshot_steps = frozenset[int]().union(*(ready.job.snapshot_steps for ready in group))
+    final_losses = any(ready.job.final_losses for ready in group)
+    results = vectorised.run_plans([ready.plan for ready in group], hooks, snapshot_steps, final_losses)
+    if any(isinstance(result, Result) and result.ended is Ended.interrupted for result in results):
+        raise Interrupted
+    return results
+
+
+def _alone(ready: Ready, stop: Callable[[], bool]) -> Result:
+    job, plan, file = ready.job, ready.plan, ready.file
+    if file is not None:
+        file.load(plan)
+    result = run_plan(
+        plan, [StopWhen(stop, plan.steps.placement)], job.snapshot_steps, file, job.final_losses
+    )
+    if result.ended is Ended.interrupted:
+        raise Interrupted
+    return result
 
 
 @contextlib.contextmanager
 def pairs_bar(wanted: bool, count: int, done: int = 0) -> Iterator[Callable[[], None]]:
-    """A progress bar with pairs per minute and the time left; gives what to call after each pair."""
+    """Opens a progress bar with pairs per minute and the time left; gives what to call after each pair."""
     if not wanted:
         yield lambda: None
         return

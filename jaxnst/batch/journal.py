@@ -1,250 +1,258 @@
-"""What is done of many pairs, on disk: a line for each, written when its picture is there."""
+"""What is done of many jobs in a folder.
+
+A picture whose metadata carries its job's key is done. Failures are appended to `failures.csv` and tried
+again by the next run. One lock keeps two runs from the same work; processes that each make a shard hold it
+for moments only.
+"""
 
 from __future__ import annotations
 
-import collections
 import contextlib
 import csv
 import io
-import json
 import os
-import time
+from collections import deque
 from collections.abc import Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
-from jaxnst.batch import folders
-from jaxnst.batch.engine import pairs_bar, work_through
+from jaxnst.batch.engine import READERS, pairs_bar, run_jobs
 from jaxnst.batch.manifest import check_apart
-from jaxnst.cli.processes import Place
-from jaxnst.errors import InputError, TooLargeError
-from jaxnst.io import save as saving
+from jaxnst.errors import InputError
+from jaxnst.io import files, save
 from jaxnst.run.checkpoint import Checkpoint, check_minutes
+from jaxnst.run.ended import Ended
 from jaxnst.run.interrupts import stop_on_interrupt
 from jaxnst.run.mesh import Devices, for_pairs
 
 if TYPE_CHECKING:
-    from concurrent.futures import Future
-    from typing import BinaryIO
-
-    from jaxnst.batch.manifest import Entry
+    from jaxnst.batch.jobs import Job
     from jaxnst.run.memory_budget import Tile
     from jaxnst.run.result import Result
 
 MOST_WAITING = 64
-"""Pictures that are computed but not yet written."""
+"""Pictures that are computed but not yet written, at most."""
 
-AGAIN = ("failed", "out of memory")
-"""How pairs end that may do better next time."""
+ASIDE = f".{'[0-9a-f]' * 32}.tmp"
+"""Names of the files that `files.written_aside` leaves behind when it is killed."""
 
+LOCK_SECONDS = 60
+"""Time that a process waits for another's moment with the list of failures."""
 
-class Journal:
-    """One process's, which may look into those of others.
+COLUMNS = ("content", "style", "out", "why")
 
-    A line is written after its picture, so a kill between the two leaves a picture without a line; the
-    picture carries its pair's key, and counts. A line cut off by a kill does not.
-    """
-
-    def __init__(self, folder: Path, file: BinaryIO) -> None:
-        """`file`: open for appending, locked."""
-        self.folder = folder
-        self._file = file
-        self._last = _last_records(folder)
-        """By name of the picture, what was written of it last, as far as this process knows."""
-
-    def is_done(self, entry: Entry) -> bool:
-        """Whether a pair needs no work any more: its picture is there, or its files are broken."""
-        record, path = self._last.get(entry.out), self.folder / entry.out
-        if record is not None and record["key"] == entry.key:
-            return record["ended"] == "broken" or (record["ended"] not in AGAIN and path.is_file())
-        if not path.is_file():
-            return False
-        try:
-            metadata = saving.read_metadata(path)
-        except InputError:
-            return False
-        if metadata.get("key") != entry.key:
-            return False
-        self._append(entry, metadata["ended"], metadata["why"])
-        return metadata["ended"] not in AGAIN
-
-    def save(self, entry: Entry, result: Result) -> None:
-        """Write a picture, and then that it is there.
-
-        Raises:
-          InputError: its format cannot hold it.
-          OSError: the disk is full or the like; neither is written.
-        """
-        good = f"{result.ended} after {len(result.history['total'])} steps; the picture is the last good one."
-        why = "" if result.ended == "finished" else good
-        metadata = result.metadata | {"key": entry.key, "ended": result.ended, "why": why}
-        saving.save_image(self.folder / entry.out, result.array, metadata)
-        self._append(entry, result.ended, why)
-        if result.ended not in AGAIN:
-            self._checkpoint(entry).unlink(missing_ok=True)
-
-    def checkpoint(self, entry: Entry, minutes: float) -> Checkpoint:
-        """Where a run that takes long keeps its state until its picture is there."""
-        return Checkpoint(self._checkpoint(entry), minutes, strict=False)
-
-    def forget_all_but(self, entries: Sequence[Entry]) -> None:
-        """Remove the checkpoints that none of these pairs will want."""
-        wanted = {self._checkpoint(entry) for entry in entries}
-        for path in set(self.folder.glob(".checkpoint-*.h5")) - wanted:
-            path.unlink(missing_ok=True)
-
-    def _checkpoint(self, entry: Entry) -> Path:
-        return self.folder / f".checkpoint-{entry.key}.h5"
-
-    def fail(self, entry: Entry, error: Exception) -> None:
-        """Write why there is no picture; what is not the files' fault is tried again next time."""
-        broken = isinstance(error, InputError) and not isinstance(error, TooLargeError)
-        told = str(error) if isinstance(error, InputError) else f"{type(error).__name__}: {error}"
-        self._append(entry, "broken" if broken else "failed", told.splitlines()[0])
-
-    def _append(self, entry: Entry, ended: str, why: str) -> None:
-        record = {"key": entry.key, "out": entry.out, "ended": ended, "why": why, "time": time.time()}
-        self._last[entry.out] = record
-        self._file.write(json.dumps(record).encode() + b"\n")
-        self._file.flush()
-        os.fsync(self._file.fileno())
-
-    def keep(self, entry: Entry, result: Result | Exception) -> None:
-        """Write what has come of a pair; only a disk that fails ends the others' work, too."""
-        if isinstance(result, Exception):
-            self.fail(entry, result)
-            return
-        try:
-            self.save(entry, result)
-        except InputError as error:
-            self.fail(entry, error)
-
-    def failures(self, entries: Sequence[Entry]) -> list[tuple[Entry, str]]:
-        """Pairs that have no picture, or not the last one, each with why."""
-        return _failures(self._last, entries)
-
-
-def _last_records(folder: Path) -> dict[str, Any]:
-    """By name of the picture, what any process wrote of it last."""
-    records = []
-    for path in folder.glob("journal-*.jsonl"):
-        for line in path.read_bytes().splitlines():
-            with contextlib.suppress(ValueError, KeyError, TypeError):
-                record = json.loads(line)
-                records.append((record["time"], record["out"], record))
-    last: dict[str, Any] = {}
-    for _, out, record in sorted(records, key=lambda each: each[:2]):
-        known = last.get(out)
-        # Hosts' clocks differ: a picture that is there has not failed since.
-        made = known and known["key"] == record["key"] and known["ended"] == "finished"
-        if not (made and (folder / out).is_file()):
-            last[out] = record
-    return last
-
-
-def _failures(last: Mapping[str, Any], entries: Sequence[Entry]) -> list[tuple[Entry, str]]:
-    known = [(entry, last.get(entry.out)) for entry in entries]
-    return [(entry, of["why"]) for entry, of in known if of and of["key"] == entry.key and of["why"]]
-
-
-def write_failures(folder: Path, entries: Sequence[Entry]) -> None:
-    """Bring `failures.csv` up to date with the journals of all processes; there is none without failures."""
-    path = folder / "failures.csv"
-    with folders.one_at_a_time(folder):  # so that the last one to write has read what all have written
-        failures = _failures(_last_records(folder), entries)
-        if not failures:
-            path.unlink(missing_ok=True)
-            return
-        table = io.StringIO()
-        writer = csv.writer(table, lineterminator="\n")
-        writer.writerow(["content", "style", "out", "why"])
-        for entry, why in failures:
-            writer.writerow([entry.content, ";".join(map(str, entry.styles)), entry.out, why])
-        saving.write_whole(path, table.getvalue().encode())
-
-
-@contextlib.contextmanager
-def opened(folder: Path, part: int | None = None) -> Iterator[Journal]:
-    """Make the folder if its parent is there, and open the journal of one process.
-
-    Args:
-      folder: of the pictures.
-      part: this process's number among several that work here; None: it shall be the only one.
-
-    Raises:
-      InputError: the folder cannot be made, or another process keeps this journal.
-    """
-    path = folder / f"journal-{part or 0}.jsonl"
-    with folders.at_work(folder, part=part), path.open("ab") as file:
-        if file.tell() and path.read_bytes()[-1:] != b"\n":
-            file.write(b"\n")  # after a line that a kill cut off
-        yield Journal(folder, file)
+Shard: TypeAlias = tuple[int, int] | None
+"""Part `(I, N)` of N equal parts, from 1; None: all."""
 
 
 def make_all(
-    entries: Sequence[Entry],
+    jobs: Sequence[Job],
     folder: Path,
-    tile: Tile,
+    *,
+    tile: Tile = "auto",
     devices: Devices = None,
     progress: bool = True,
-    place: Place | None = None,
     checkpoint_minutes: float = 10.0,
-) -> list[tuple[Entry, str]]:
-    """Make the pictures of one process's share that are not done, and write each when it is there.
+    shard: Shard = None,
+) -> list[tuple[Job, str]]:
+    """Makes the pictures that are not done yet, and writes each when it is finished.
 
     Args:
-      entries: from `manifest.read`.
-      folder: for the pictures; made, if its parent is there.
+      jobs: from `manifest.read_jobs`.
+      folder: for the pictures; it is made, if its parent exists.
       tile: as for `stylize`.
       devices: as for `stylize_batch`.
-      progress: show a bar on standard error.
-      place: of this process among those that work in this folder; None: it is alone, and does all.
-      checkpoint_minutes: between two checkpoints of a picture that is computed alone, because it is large.
+      progress: whether to show a bar on standard error.
+      checkpoint_minutes: time between two checkpoints of a picture that is computed alone, because it is
+        large.
+      shard: the part of the jobs that this process makes.
 
     Returns:
-      The pairs of the share that have no picture, or not the last one, each with why; `failures.csv` has
-      those of all processes.
+      The jobs of the shard that have no picture, or not the last one, each with the reason. `failures.csv`
+      lists those of all processes.
 
     Raises:
-      InputError: a folder in which pictures cannot be kept.
+      InputError: a folder in which pictures cannot be kept, or in which another process works.
       Interrupted: by Ctrl-C; the next call goes on where this one stopped.
-      OSError: the disk is full or the like; the same.
+      OSError: the disk is full or the like; the next call goes on too.
     """
     check_minutes(checkpoint_minutes)
-    place, meshes = place or Place(), for_pairs(devices)
-    check_apart(entries, folder)
-    with opened(folder, place.index if place.count > 1 else None) as journal:
-        share = place.share(entries)
-        for entry in share:
-            saving.check_output(folder / entry.out)
-        left = [entry for entry in share if not journal.is_done(entry)]
+    placements = for_pairs(devices)
+    check_apart(jobs, folder)
+    index, count = shard or (1, 1)
+    own = jobs[index - 1 :: count]
+    with at_work(folder, shared=shard is not None):
+        for job in own:
+            save.check_output(folder / job.out)
+        with ThreadPoolExecutor(READERS) as pool:
+            metadata = list(pool.map(lambda job: done(folder, job), own))
+        left = [job for job, about in zip(own, metadata, strict=True) if about is None]
+        reasons = {
+            job: about["why"] for job, about in zip(own, metadata, strict=True) if about and about["why"]
+        }
         with (
             stop_on_interrupt() as interrupted,
-            pairs_bar(progress, len(share), len(share) - len(left)) as show,
+            pairs_bar(progress, len(own), len(own) - len(left)) as show,
             ThreadPoolExecutor(1) as writer,
         ):
-            writing: collections.deque[Future[None]] = collections.deque()
+            writing: deque[tuple[Job, Future[str]]] = deque()
 
-            def file_of(number: int) -> Checkpoint:
-                return journal.checkpoint(left[number], checkpoint_minutes)
+            def checkpoint_of(job: Job) -> Checkpoint:
+                return Checkpoint(_checkpoint(folder, job), checkpoint_minutes, strict=False)
 
-            def written(at_most: int) -> None:
-                """Wait until so few are left to be written."""
-                while writing and (writing[0].done() or len(writing) > at_most):
-                    writing.popleft().result()
+            def collect(at_most: int) -> None:
+                """Waits until so few pictures are left to be written."""
+                while writing and (writing[0][1].done() or len(writing) > at_most):
+                    job, future = writing.popleft()
+                    if why := future.result():
+                        reasons[job] = why
                     show()
 
             try:
-                pairs = (entry.pair() for entry in left)
-                for number, result in work_through(
-                    pairs, tile, interrupted.is_set, meshes=meshes, file_of=file_of
+                for number, result in run_jobs(
+                    left, tile, interrupted.is_set, placements=placements, checkpoint_of=checkpoint_of
                 ):
-                    writing.append(writer.submit(journal.keep, left[number], result))
-                    written(MOST_WAITING)
+                    job = left[number]
+                    writing.append((job, writer.submit(_keep, folder, job, result)))
+                    collect(MOST_WAITING)
             finally:
-                written(0)
-                write_failures(folder, entries)
-        done = {entry.out for entry in share if journal.is_done(entry)}
-        journal.forget_all_but([entry for entry in entries if entry.out not in done])
-        return journal.failures(share)
+                collect(0)
+        wanted = {
+            _checkpoint(folder, job) for job in jobs if not (folder / job.out).is_file() or job in reasons
+        }
+        for path in set(folder.glob(".checkpoint-*.h5")) - wanted:
+            path.unlink(missing_ok=True)
+    return [(job, reasons[job]) for job in own if job in reasons]
+
+
+def done(folder: Path, job: Job) -> Mapping[str, Any] | None:
+    """Returns the metadata of a job's finished picture; None if the job must be done, or done again."""
+    path = folder / job.out
+    if not path.is_file():
+        return None
+    try:
+        metadata = save.read_metadata(path)
+    except InputError:
+        return None
+    finished = metadata.get("key") == job.key and metadata.get("ended") not in (None, Ended.out_of_memory)
+    return {"why": "", **metadata} if finished else None
+
+
+def _keep(folder: Path, job: Job, result: Result | Exception) -> str:
+    """Writes a picture, or the reason why there is none, which it returns."""
+    why = _reason(result)
+    if not isinstance(result, Exception):
+        metadata = result.metadata | {"key": job.key, "ended": result.ended, "why": why}
+        try:
+            save.save_image(folder / job.out, result.array, metadata)
+            if result.ended is not Ended.out_of_memory:
+                _checkpoint(folder, job).unlink(missing_ok=True)
+        except InputError as error:
+            why = str(error)
+    if why:
+        _append_failure(folder, job, why)
+    return why
+
+
+def _reason(result: Result | Exception) -> str:
+    if isinstance(result, InputError):
+        return str(result).splitlines()[0]
+    if isinstance(result, Exception):
+        return f"{type(result).__name__}: {result}".splitlines()[0]
+    if result.ended is Ended.finished:
+        return ""
+    return f"{result.ended} after {len(result.history['total'])} steps; the picture is the last good one."
+
+
+def _checkpoint(folder: Path, job: Job) -> Path:
+    return folder / f".checkpoint-{job.key}.h5"
+
+
+@contextlib.contextmanager
+def at_work(folder: Path, argument: str = "out", shared: bool = False) -> Iterator[None]:
+    """Makes a folder if its parent exists, and keeps other runs from the same work in it.
+
+    Args:
+      folder: of the results.
+      argument: its name in error messages.
+      shared: whether several processes each make a shard there.
+
+    Raises:
+      InputError: the folder cannot be made, or another process is at work in it.
+    """
+    if folder.exists() and not folder.is_dir():
+        raise InputError(f"{argument}: {str(folder)!r} is a file; give a folder.")
+    try:
+        folder.mkdir(exist_ok=True)  # another process may make it at the same moment
+    except OSError as error:
+        files.check_file(folder, argument)
+        raise InputError(
+            f"{argument}: {str(folder)!r} cannot be used ({error.strerror}); choose another."
+        ) from error
+    refusal = InputError(f"{argument}: another process works in {str(folder)!r}; wait, or choose another.")
+    lock = folder / ".lock"
+    with contextlib.ExitStack() as stack:
+        if not shared:
+            if not stack.enter_context(_locked(lock, argument)):
+                raise refusal
+            for left_by_a_kill in (*folder.glob(ASIDE), *folder.glob(f"runs/*/{ASIDE}")):
+                left_by_a_kill.unlink(missing_ok=True)
+            _drop_made(folder)
+        yield
+        if not shared or stack.enter_context(_locked(lock, argument, LOCK_SECONDS)):
+            _drop_made(folder)
+
+
+@contextlib.contextmanager
+def _locked(lock: Path, argument: str, seconds: float = 0) -> Iterator[bool]:
+    try:
+        with files.locked(lock, seconds) as locked:
+            yield locked
+    except OSError as error:
+        if error.filename not in (str(lock), lock):
+            raise
+        raise InputError(
+            f"{argument}: {str(lock.parent)!r} cannot be used ({error.strerror}); choose another."
+        ) from error
+
+
+def _append_failure(folder: Path, job: Job, why: str) -> None:
+    """Appends a line to `failures.csv` in one write, so that lines of several processes do not mix."""
+    path = folder / "failures.csv"
+    content, styles = job.pictures.content, job.pictures.styles
+    row = [content, ";".join(map(str, styles)), job.out, why]
+    header = [] if path.exists() else [COLUMNS]
+    with path.open("ab", buffering=0) as file:
+        file.write(_csv([*header, row]))
+        os.fsync(file.fileno())
+
+
+def _drop_made(folder: Path) -> None:
+    """Keeps the last failure of each picture in `failures.csv`, and none of pictures that were made since."""
+    path = folder / "failures.csv"
+    try:
+        with path.open(newline="", encoding="utf-8") as file:
+            rows = [row for row in csv.reader(file) if len(row) == len(COLUMNS) and tuple(row) != COLUMNS]
+    except FileNotFoundError:
+        return
+    last = {row[2]: row for row in rows}
+    failed = [row for out, row in last.items() if not _is_made(folder / out, row[3])]
+    if failed:
+        files.write_whole(path, _csv([COLUMNS, *failed]))
+    else:
+        path.unlink()
+
+
+def _is_made(picture: Path, why: str) -> bool:
+    """Whether a picture exists that does not itself say why it failed."""
+    try:
+        return picture.is_file() and save.read_metadata(picture).get("why", "") != why
+    except InputError:
+        return False
+
+
+def _csv(rows: Sequence[Sequence[Any]]) -> bytes:
+    table = io.StringIO()
+    csv.writer(table, lineterminator="\n").writerows(rows)
+    return table.getvalue().encode()

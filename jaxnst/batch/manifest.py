@@ -1,6 +1,6 @@
-"""What `jaxnst batch` shall make: the rows of a table, or every photo of a folder in every style of another.
+"""The jobs of `jaxnst batch`: the rows of a table, or every photo of a folder in every style of another.
 
-Reads names and settings, no pictures: one that is broken is a failure of its pair, found when its turn comes.
+Reads names and settings, no pictures: a broken picture is a failure of its job, found when its turn comes.
 """
 
 from __future__ import annotations
@@ -11,19 +11,18 @@ import hashlib
 import json
 import typing
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from PIL import Image
 
-from jaxnst.batch.engine import Pair
-from jaxnst.config.config import Config
-from jaxnst.config.resolve import gather
+from jaxnst.batch.jobs import Job
+from jaxnst.config.config import RENAMED, Config
+from jaxnst.config.version import version
 from jaxnst.errors import InputError, choose
-from jaxnst.io.images import expand, reason
+from jaxnst.io.files import expand, reason
 from jaxnst.io.save import FORMATS
-from jaxnst.run.plan import STARTS
+from jaxnst.run.plan import STARTS, gather
 
 COLUMNS = ("content", "style", "out")
 """Of a manifest, beside fields of `Config`; the last may be missing."""
@@ -32,62 +31,39 @@ SEPARATOR = ";"
 """Between several styles of a pair, and between the values of a setting that has several."""
 
 
-@dataclass(frozen=True)
-class Entry:
-    """One pair.
-
-    Attributes:
-      out: name of the picture to write.
-      content: path.
-      styles: paths.
-      config: checked settings.
-      key: a digest of what the picture depends on; files count by size and time of change at the beginning.
-    """
+class Row(NamedTuple):
+    """A pair as it was asked for; `out` is empty where the name is left to us."""
 
     out: str
     content: Path
     styles: tuple[Path, ...]
     config: Config
-    key: str
 
-    def pair(self) -> Pair:
-        """What `batch.work_through` takes."""
-        return Pair(*gather(self.content, list(self.styles), None, None, self.config))
-
-    @property
-    def files(self) -> list[Path]:
-        """All that is read for it."""
-        return _files(self.content, self.styles, self.config)
-
-
-def _files(content: Path, styles: Sequence[Path], config: Config) -> list[Path]:
-    others = [*config.content_masks, *config.style_masks, config.start, config.weights]
-    return [content, *styles, *(path for path in map(Path, others) if path.is_file())]
-
-
-def _key(out: str, content: Path, styles: Sequence[Path], config: Config) -> str:
-    from jaxnst import __version__
-
-    files = list(map(_state, _files(content, styles, config)))
-    parts = [out, str(content), *map(str, styles), files, config.to_dict(), __version__]
-    return hashlib.sha256(json.dumps(parts).encode()).hexdigest()[:32]
+    def job(self, out: str) -> Job:
+        """Makes the job that writes the picture `out`."""
+        job = Job(*gather(self.content, list(self.styles), None, None, self.config), out=out)
+        files = list(map(_state, job.files))
+        parts = [out, str(self.content), *map(str, self.styles), files, self.config.to_dict(), version()]
+        key = hashlib.sha256(json.dumps(parts).encode()).hexdigest()[:32]
+        return Job(job.pictures, job.config, out, key)
 
 
 def _state(path: Path) -> tuple[str, int, int]:
+    """Returns what a file counts by: its place, its size and the time of its last change."""
     try:
-        found = path.stat()
+        state = path.stat()
     except OSError:
         return (str(path.absolute()), 0, 0)
-    return (str(path.absolute()), found.st_size, found.st_mtime_ns)
+    return (str(path.absolute()), state.st_size, state.st_mtime_ns)
 
 
-def read(sources: Sequence[str], config: Config, extension: str = ".png") -> list[Entry]:
-    """The pairs of a manifest, or of two folders.
+def read_jobs(sources: Sequence[str], config: Config, extension: str = ".png") -> list[Job]:
+    """Reads the jobs of a manifest, or of two folders.
 
     Args:
       sources: the path of a CSV file with a header; or a folder of photos and one of paintings.
-      config: settings, over which those of a row go.
-      extension: of pictures that have no name of their own.
+      config: settings; a row may change them.
+      extension: of pictures whose names the manifest does not give; default .png.
 
     Raises:
       InputError: with the row of the manifest, if there is one.
@@ -96,24 +72,24 @@ def read(sources: Sequence[str], config: Config, extension: str = ".png") -> lis
         choose("extension", extension, FORMATS)
     if len(sources) == 2:
         contents, styles = (_pictures_in(name, path) for name, path in zip(COLUMNS, sources, strict=False))
-        asked = [("", content, (style,), config.checked()) for content in contents for style in styles]
+        rows = [Row("", content, (style,), config.checked()) for content in contents for style in styles]
     elif len(sources) == 1:
-        asked = list(_rows(sources[0], config))
+        rows = list(_rows(sources[0], config))
     else:
         raise InputError(f"manifest: {len(sources)} paths are given; give a CSV file, or two folders.")
-    if not asked:
+    if not rows:
         raise InputError(f"manifest: there are no pairs in {' and '.join(map(repr, sources))}.")
-    return _named(asked, extension)
+    return _named(rows, extension)
 
 
-def check_apart(entries: Sequence[Entry], folder: Path) -> None:
-    """Refuse a folder for the results that what is read comes from.
+def check_apart(jobs: Sequence[Job], folder: Path) -> None:
+    """Refuses a folder for the results from which pictures are read.
 
     Raises:
       InputError: results would become what the next run reads, or take its place.
     """
     resolved = folder.resolve()
-    if any(file.resolve().parent == resolved for entry in entries for file in entry.files):
+    if any(file.resolve().parent == resolved for job in jobs for file in job.files):
         raise InputError(f"out: pictures in {str(folder)!r} are read; give another folder for the results.")
 
 
@@ -126,7 +102,7 @@ def _pictures_in(argument: str, folder: str) -> list[Path]:
     return sorted(file for file in files if file.is_file())
 
 
-def _rows(manifest: str, config: Config) -> Iterable[tuple[str, Path, tuple[Path, ...], Config]]:
+def _rows(manifest: str, config: Config) -> Iterable[Row]:
     path = expand(manifest)
     try:
         with path.open(newline="", encoding="utf-8-sig") as file:
@@ -147,34 +123,31 @@ def _rows(manifest: str, config: Config) -> Iterable[tuple[str, Path, tuple[Path
         raise InputError(f"manifest: {manifest!r} has the column {twice[0]!r} twice.")
     settings = [name for name in columns if name not in COLUMNS]
     for name in settings:
-        choose("manifest", name, [*COLUMNS, *_TYPES])
+        choose("manifest", name, [*COLUMNS, *_TYPES, *RENAMED])
     for number, row in rows:
         try:
-            yield _entry(row, settings, config, path.parent)
+            yield _row(row, settings, config, path.parent)
         except InputError as error:
             raise InputError(f"manifest: line {number}: {error}") from error
 
 
-def _entry(
-    row: dict[str | None, Any], settings: Sequence[str], config: Config, folder: Path
-) -> tuple[str, Path, tuple[Path, ...], Config]:
+def _row(row: dict[str | None, Any], settings: Sequence[str], config: Config, folder: Path) -> Row:
     if None in row or None in row.values():
         raise InputError("it has another number of cells than the first line.")
     content, *styles = (cell.strip() for cell in (row["content"], *row["style"].split(SEPARATOR)))
     if not content or not all(styles):
         raise InputError("content and style must both be named.")
-    given = {name: _value(name, row[name]) for name in settings if row[name] != ""}
-    for name, value in given.items():  # paths start where the manifest is, like those of the pictures
+    changes = {name: _value(name, row[name]) for name in settings if row[name] != ""}
+    for name, value in changes.items():  # paths start where the manifest is, like those of the pictures
         if name in ("content_masks", "style_masks"):
-            given[name] = tuple(str(folder / expand(path)) for path in value)
+            changes[name] = tuple(str(folder / expand(path)) for path in value)
         elif (name == "start" and value not in STARTS) or (name == "weights" and Path(value).suffix):
-            given[name] = str(folder / expand(value))
-    chosen = config.replace(**given).checked()
-    return (
+            changes[name] = str(folder / expand(value))
+    return Row(
         row.get("out", "").strip(),
         folder / expand(content),
-        tuple(folder / expand(of) for of in styles),
-        chosen,
+        tuple(folder / expand(style) for style in styles),
+        config.replace(**changes).checked(),
     )
 
 
@@ -182,14 +155,14 @@ _TYPES = typing.get_type_hints(Config)
 
 
 def _value(name: str, cell: str) -> Any:
-    wanted = _TYPES[name]
-    if typing.get_origin(wanted) is tuple:
-        kind = typing.get_args(wanted)[0]
-        return tuple(_one(name, each.strip(), kind) for each in cell.split(SEPARATOR))
-    return _one(name, cell.strip(), wanted)
+    kind = _TYPES[RENAMED.get(name, name)]
+    if typing.get_origin(kind) is tuple:
+        kind = typing.get_args(kind)[0]
+        return tuple(_parsed(name, part.strip(), kind) for part in cell.split(SEPARATOR))
+    return _parsed(name, cell.strip(), kind)
 
 
-def _one(name: str, cell: str, kind: Any) -> Any:
+def _parsed(name: str, cell: str, kind: Any) -> Any:
     if kind is bool:
         return {"true": True, "false": False}[choose(name, cell.lower(), ("true", "false"))]
     try:
@@ -198,23 +171,24 @@ def _one(name: str, cell: str, kind: Any) -> Any:
         raise InputError(f"{name}: {cell!r} is no {'whole ' if kind is int else ''}number.") from None
 
 
-def _named(asked: Iterable[tuple[str, Path, tuple[Path, ...], Config]], extension: str) -> list[Entry]:
-    """With names for the pictures that have none; equal ones are numbered in order."""
-    found, counts = [], collections.Counter[str]()
-    given = collections.Counter(out for out, *_ in asked if out)
-    for out, content, styles, config in asked:
+def _named(rows: Sequence[Row], extension: str) -> list[Job]:
+    """Makes jobs with names for the pictures that have none; equal names are numbered in order."""
+    jobs, counts = [], collections.Counter[str]()
+    names = collections.Counter(row.out for row in rows if row.out)
+    for row in rows:
+        out = row.out
         if not out:
-            stem = "--".join(path.stem for path in (content, *styles))
+            stem = "--".join(path.stem for path in (row.content, *row.styles))
             counts[stem] += 1
             out = f"{stem}-{counts[stem]}{extension}" if counts[stem] > 1 else f"{stem}{extension}"
-        elif given[out] > 1:
-            raise InputError(f"manifest: {out!r} is named {given[out]} times in the column 'out'.")
+        elif names[out] > 1:
+            raise InputError(f"manifest: {out!r} is named {names[out]} times in the column 'out'.")
         if Path(out).name != out or Path(out).suffix.lower() not in FORMATS:
             raise InputError(
                 f"manifest: out: {out!r} is not the name of a picture; use one of: {', '.join(FORMATS)}."
             )
-        found.append(Entry(out, content, styles, config, _key(out, content, styles, config)))
-    twice = [name for name, count in collections.Counter(entry.out for entry in found).items() if count > 1]
+        jobs.append(row.job(out))
+    twice = [name for name, count in collections.Counter(job.out for job in jobs).items() if count > 1]
     if twice:
         raise InputError(f"manifest: two pictures would be called {twice[0]!r}; name them in a column 'out'.")
-    return found
+    return jobs

@@ -1,1 +1,1 @@
-"""The `jaxnst` command: parsing, option groups, and one file for each command."""
+"""The `jaxnst` command: parsing, groups of options, and one file for each command."""

@@ -1,52 +1,137 @@
-"""Groups of flags that several commands share; `Config` and `Processes` are others."""
+"""Groups of options that several commands share.
+
+The options for settings are generated from `Config`, so that each exists once. All of them are optional: what
+the user did not write is absent, and `StartingPoint.resolve` takes it from elsewhere.
+"""
 
 from __future__ import annotations
 
+import ast
+import inspect
+import itertools
+import typing
+import warnings
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal, TypeAlias, TypedDict
 
 from tyro.conf import arg
 
+from jaxnst.config.config import RENAMED, Config
+from jaxnst.config.resolve import resolve
+from jaxnst.errors import InputError
+from jaxnst.io import save
 from jaxnst.run.memory_budget import Tile
 
 
 @dataclass(frozen=True)
 class Output:
-    """Where the picture goes, and what is told meanwhile."""
+    """Holds the options for files and messages."""
 
     out: Annotated[str, arg(metavar="FILE")]
-    """The picture to write: .png, .jpg, .webp or .tif."""
+    """File to write the picture to: .png, .jpg, .webp or .tif."""
     bits: int = 8
-    """Bits of each colour in the file: 8, or 16 for PNG and TIFF."""
+    """Bits per colour channel in the file: 8, or 16 for PNG and TIFF."""
     dither: bool = False
-    """Round to 8 bits with noise, so that smooth areas show no bands."""
-    history: Annotated[str | None, arg(metavar="FILE.csv")] = None
-    """Write the losses of every step to this CSV file."""
+    """Add noise before rounding to 8 bits, so that smooth areas show no bands."""
+    history: Annotated[str | None, arg(metavar="FILE.csv", help_behavior_hint="")] = None
+    """Also write the losses of every step to this CSV file."""
     snapshots: int = 0
-    """Also write the picture after every so many steps, beside `out`."""
+    """Also save the picture every N steps, beside the output file. 0: never."""
     quiet: bool = False
-    """No progress bar, no messages."""
+    """Show no progress bar and no messages."""
     verbose: bool = False
-    """Tell device, sizes, memory estimate and compile time."""
+    """Print the device, the picture sizes, the memory estimate and the compile time."""
 
 
 @dataclass(frozen=True)
-class Resources:
-    """How a run uses the machine, which does not change the picture."""
+class Machine:
+    """Holds the options for the use of the machine, which do not change the picture."""
 
     tile: Annotated[Tile, arg(metavar="auto|None|PIXELS")] = "auto"
-    """Work through pictures in pieces of this side: auto, if the memory is too small for the whole; None:
-    never."""
-    devices: Annotated[int | Literal["all"] | None, arg(metavar="N|all")] = None
-    """Spread the work over so many devices: the rows of one picture, the pairs of a batch."""
+    """Side of the tiles, in pixels, for pictures too large for memory. auto: only if needed. None: never."""
+    devices: Annotated[
+        int | Literal["all"] | None, arg(metavar="N|all", help_behavior_hint="(default: one)")
+    ] = None
+    """Number of devices (GPUs or TPUs) that share the rows of one picture, or the pairs of a batch."""
 
 
 @dataclass(frozen=True)
-class Resuming:
-    """How a run that was stopped or killed goes on."""
+class Checkpoints:
+    """Holds the options for a run that continues after it was stopped or killed."""
 
-    checkpoint: Annotated[str | None, arg(metavar="FILE.h5")] = None
-    """Keep in this file what the run needs to go on, and go on from it if it is there. After a finished run
-    the same command gives its picture again; delete the file to start anew."""
+    checkpoint: Annotated[str | None, arg(metavar="FILE.h5", help_behavior_hint="")] = None
+    """Keep the state of the run in this file, and continue from it if it exists. Delete it to start anew."""
     checkpoint_minutes: float = 10.0
-    """Between two checkpoints; 0: at each step. One is also made when a scale or the run ends."""
+    """Minutes between two checkpoints. 0: save after each step."""
+
+
+@dataclass(frozen=True)
+class StartingPoint:
+    """Holds the options for the settings that the other options change."""
+
+    preset: Annotated[str | None, arg(metavar="NAME", help_behavior_hint="")] = None
+    """Start from the settings of a published system. `jaxnst presets` lists them."""
+    config: Annotated[str | None, arg(metavar="FILE", help_behavior_hint="")] = None
+    """Start from the settings of a picture that jaxnst saved."""
+
+    def resolve(
+        self, settings: Mapping[str, Any], defaults: Config | None = None
+    ) -> tuple[Config, dict[str, Any]]:
+        """Builds the Config of a command, not yet checked, and reads the metadata of the saved picture.
+
+        Args:
+          settings: only what the user wrote.
+          defaults: what holds without a preset and a saved picture; default `Config()`.
+
+        Returns:
+          The Config, and the metadata; empty without a saved picture.
+
+        Raises:
+          InputError: a name is unknown, a file has no settings, or two options contradict each other.
+        """
+        metadata = {} if self.config is None else save.read_metadata(self.config)
+        saved = metadata.get("config")
+        if self.config is not None and not isinstance(saved, dict):
+            raise InputError(f"config: {self.config!r} has no settings; give a picture saved by jaxnst.")
+        config = resolve(self.preset, saved, settings, defaults)
+        done, steps = metadata.get("steps_done"), (saved or {}).get("steps")
+        if done not in (None, steps):
+            warnings.warn(f"{self.config} was saved after {done} of its {steps} steps.", stacklevel=2)
+        return config, metadata
+
+
+def settings_type(defaults: Config | None = None) -> type:
+    """Makes the options for all settings: one for each field of `Config`, and one for each old name.
+
+    Args:
+      defaults: what the help shows as the default of each option; default `Config()`.
+    """
+    types, docstrings, shown = typing.get_type_hints(Config), _docstrings(), (defaults or Config()).to_dict()
+    fields = {
+        name: Annotated[types[name], arg(help=text, help_behavior_hint=f"(default: {_words(shown[name])})")]
+        for name, text in docstrings.items()
+    }
+    for old, name in RENAMED.items():
+        note = f"Old name of --{name.replace('_', '-')}."
+        fields[old] = Annotated[types[name], arg(help=note, help_behavior_hint="")]
+    return TypedDict("Settings", fields, total=False)  # pyright: ignore
+
+
+Settings: TypeAlias = Annotated[dict[str, Any], arg(constructor_factory=settings_type)]
+"""The settings that the user wrote, by name."""
+
+
+def _docstrings() -> dict[str, str]:
+    """Reads the docstring below each field of `Config`, which Python does not keep."""
+    [definition] = ast.parse(inspect.getsource(Config)).body
+    assert isinstance(definition, ast.ClassDef)
+    return {
+        ast.unparse(field.target): " ".join(ast.literal_eval(text.value).split())
+        for field, text in itertools.pairwise(definition.body)
+        if isinstance(field, ast.AnnAssign) and isinstance(text, ast.Expr)
+    }
+
+
+def _words(value: Any) -> str:
+    return (" ".join(map(str, value)) or "none") if isinstance(value, list) else str(value)

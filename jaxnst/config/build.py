@@ -1,4 +1,4 @@
-"""From the names in a Config to the functions and values of the core; each string is looked up here, once."""
+"""Turns the names in a Config into functions and values of the core. Each name is looked up here, once."""
 
 from __future__ import annotations
 
@@ -16,56 +16,63 @@ from jaxnst.core.statistics import STATISTICS, Histogram
 from jaxnst.errors import InputError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Iterable, Mapping
 
     from jaxtyping import Array
 
     from jaxnst.config.config import Config
+    from jaxnst.core.optimizers import Optimizer
     from jaxnst.core.statistics import Statistic
+
+OPTIMIZERS: Mapping[str, Callable[[Config], Optimizer]] = {
+    "lbfgs": lambda config: optimizers.LBFGS(
+        config.history_size, optimizers.LINE_SEARCHES[config.line_search], config.max_step or math.inf
+    ),
+    "adam": lambda config: optimizers.Adam(),
+    "adagrad": lambda config: optimizers.Adagrad(),
+    "sgd": lambda config: optimizers.SGD(),
+}
+
+PARAMETRISATIONS: Mapping[str, Callable[[Config], tuple[parametrisation.Parametrisation, ...]]] = {
+    "pixels": lambda config: (),
+    "fourier": lambda config: (parametrisation.Fourier(config.fourier_decay),),
+}
+
+PRECISIONS = ("auto", "float32", "tf32", "bf16")
 
 
 def to_problem(config: Config) -> solver.Problem:
-    """Everything static that a Config decides."""
-    optimizer = {
-        "lbfgs": optimizers.LBFGS(
-            config.memory, optimizers.LINE_SEARCHES[config.line_search], config.max_step or math.inf
-        ),
-        "adam": optimizers.Adam(),
-        "adagrad": optimizers.Adagrad(),
-        "sgd": optimizers.SGD(),
-    }[config.optimizer]
-    fourier = {"pixels": (), "fourier": (parametrisation.Fourier(config.fourier_decay),)}
-    colours = (parametrisation.Decorrelated(),) if config.decorrelate else ()
+    """Builds the static part of the optimisation, which decides the compiled program."""
+    colors = (parametrisation.Decorrelated(),) if config.decorrelate else ()
     return solver.Problem(
         objective=to_objective(config),
-        optimizer=optimizer,
-        parametrisation=fourier[config.parametrisation] + colours,
+        optimizer=OPTIMIZERS[config.optimizer](config),
+        parametrisation=PARAMETRISATIONS[config.parametrisation](config) + colors,
         project=solver.clamped if config.clamp else None,
     )
 
 
 def to_objective(config: Config) -> Objective:
-    """The terms: content, style and total variation always, so that every history has them."""
+    """Builds the objective. It always has content, style and total variation, for the sake of the history."""
     form, norm = losses.GRAM_FORMS[config.gram], losses.NORMS[config.norm]
 
-    def statistic(of: str | Statistic) -> Statistic:
-        return STATISTICS[of](form, norm) if isinstance(of, str) else of
+    def statistic(choice: str | Statistic) -> Statistic:
+        return STATISTICS[choice](form, norm) if isinstance(choice, str) else choice
 
+    statistics = tuple(map(statistic, _spread(config.statistic, config.style_layers)))
     always: tuple[terms.Term, ...] = (
         terms.Content(config.content_layers, losses.CONTENT_FORMS[config.content_loss], norm),
-        terms.Style(
-            config.style_layers, tuple(map(statistic, _spread(config.statistic, config.style_layers)))
-        ),
+        terms.Style(config.style_layers, statistics),
         terms.Regulariser("tv", losses.TOTAL_VARIATIONS[config.tv_norm]),
     )
     histograms = (Histogram(),) * len(config.histogram_layers)
-    wanted: tuple[tuple[float, terms.Term], ...] = (
+    optional: tuple[tuple[float, terms.Term], ...] = (
         (config.laplacian_weight, terms.Laplacian(config.laplacian_windows)),
         (config.histogram_weight, terms.Style(config.histogram_layers, histograms, "histogram")),
         (config.range_weight, terms.Regulariser("range", losses.out_of_range)),
     )
     return Objective(
-        terms=always + tuple(term for weight, term in wanted if weight),
+        terms=always + tuple(term for weight, term in optional if weight),
         pooling=_to_pooling(config),
         padding=vgg.PADDINGS[config.padding],
         guidance=guides.GUIDANCES[config.guidance],
@@ -75,7 +82,7 @@ def to_objective(config: Config) -> Objective:
 
 
 def to_precision(config: Config) -> str:
-    """float32, tf32 or bf16."""
+    """Returns float32, tf32 or bf16; `auto` is float32 on a CPU and bf16 elsewhere."""
     if config.precision != "auto":
         return config.precision
     return "float32" if jax.default_backend() == "cpu" else "bf16"
@@ -89,35 +96,35 @@ def _to_pooling(config: Config) -> Callable[[Array], Array]:
 
 
 def to_transforms(config: Config) -> tuple[Callable[[Array, Array], Array], ...]:
-    """Where each step looks at the picture."""
+    """Builds the transforms `(image, key) -> image` that each step applies before the network."""
     return (transforms.RandomShift(jnp.float32(config.random_shift)),) if config.random_shift < 1 else ()
 
 
 def to_loss_weights(config: Config, styles: int) -> LossWeights:
-    """Gather the weights of a Config for the core.
+    """Builds the loss weights of every term.
 
     Args:
       config: the settings.
       styles: number of style pictures.
 
     Raises:
-      InputError: `style_weights` has another number of values.
+      InputError: `style_weights` has another number of values than styles, or no style has any weight.
     """
     layers = len(config.style_layers)
-    given = config.style_weights or (1 / max(styles, 1),) * styles
-    if len(given) not in (styles, styles * layers):
+    shares = config.style_weights or (1 / max(styles, 1),) * styles
+    if len(shares) not in (styles, styles * layers):
         raise InputError(
-            f"style_weights: {len(given)} values for {styles} style pictures; give {styles}, "
+            f"style_weights: {len(shares)} values for {styles} style pictures; give {styles}, "
             f"{styles * layers} (one for each of the {layers} layers too), or none."
         )
-    by_style = _floats(given).reshape(styles, -1 if styles else 1)
-    of_layers = _floats(_spread(config.style_layer_weights, config.style_layers))
-    if styles and layers and not (by_style * of_layers).any():
+    by_style = _floats(shares).reshape(styles, -1 if styles else 1)
+    by_layer = _floats(_spread(config.style_layer_weights, config.style_layers))
+    if styles and layers and not (by_style * by_layer).any():
         raise InputError("style_weights and style_layer_weights: together they leave no style any weight.")
     balance = _floats(config.style_balance)
     within: dict[str, Any] = {
         "content": _floats(_spread(config.content_layer_weights, config.content_layers)),
-        "style": terms.StyleWeights(by_style * of_layers, balance),
+        "style": terms.StyleWeights(by_style * by_layer, balance),
         "histogram": terms.StyleWeights(
             by_style.mean(axis=1, keepdims=True).repeat(len(config.histogram_layers), axis=1),
             balance,
@@ -130,11 +137,11 @@ def to_loss_weights(config: Config, styles: int) -> LossWeights:
 
 
 def _floats(values: Any) -> Any:
-    """As the core takes them; NumPy's, because JAX would compile a program to convert each shape."""
+    """Converts to NumPy's float32, not JAX's, which would compile a program to convert each shape."""
     return np.asarray(values, np.float32)
 
 
-def _spread(values: Iterable[Any], over: tuple[Any, ...]) -> tuple[Any, ...]:
-    """One value for each, or one for all."""
+def _spread(values: Iterable[Any], layers: tuple[str, ...]) -> tuple[Any, ...]:
+    """Returns one value for each layer, where a single value stands for all."""
     values = tuple(values)
-    return values * len(over) if len(values) == 1 else values
+    return values * len(layers) if len(values) == 1 else values

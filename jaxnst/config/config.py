@@ -1,144 +1,167 @@
-"""Everything that decides a picture, as one frozen dataclass: Python argument, CLI flag and saved key in one.
+"""Every setting that decides a picture, as one frozen dataclass.
 
-What the settings may be is in `jaxnst.config.validation`; what they mean to the core, in `jaxnst.config.build`.
+A field's name is also the Python argument, the option of the command, the column of a manifest and the key
+in a saved picture. `jaxnst.config.validation` says which values are allowed; `jaxnst.config.build` turns
+names into functions of the core.
 """
 
 from __future__ import annotations
 
 import dataclasses
 import os
+import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from jaxnst.config.validation import DEFAULT_STEPS, check
-from jaxnst.errors import choose
+from jaxnst.config.validation import check
+from jaxnst.errors import InputError, choose
 
 if TYPE_CHECKING:
     from jaxnst.core.statistics import Statistic
 
     StatisticOrName = str | Statistic
 else:
-    StatisticOrName = str  # what the command line can give
+    StatisticOrName = str  # what the command line can express
+
+RENAMED = {"memory": "history_size"}
+"""Old names of settings, which are still accepted, and their present names."""
+
+
+def canonical_name(name: str) -> str:
+    """Returns the present name of a setting, and warns if `name` is an old one."""
+    if name not in RENAMED:
+        return name
+    warnings.warn(f"the setting {name} is now called {RENAMED[name]}.", UserWarning, stacklevel=3)
+    return RENAMED[name]
 
 
 @dataclass(frozen=True)
 class Config:
-    """All settings of a run; two runs with equal settings, pictures and machine give equal bytes.
+    """Holds all settings of a run. Equal settings, pictures and machines give equal bytes.
 
-    They are checked when they are used: `checked`.
+    A Config may hold anything; `checked` refuses values that cannot work.
     """
 
     size: int = 256
-    """Longer side of the finished picture in pixels."""
+    """Longer side of the finished picture, in pixels."""
     style_scale: float = 1.0
-    """Longer side of the style pictures, as a part of the picture's at each scale."""
-    steps: int = DEFAULT_STEPS
-    """Steps of the optimiser in all, shared evenly by the scales."""
+    """Size of the style pictures relative to the picture being made. Smaller values give smaller brush
+    strokes."""
+    steps: int = 60
+    """Number of optimiser steps in total, shared evenly by the scales."""
     start_size: int = 0
-    """Longer side at the first scale, coarse to fine; 0: there is one scale, `size`."""
+    """Longer side at the first scale, in pixels, to work from coarse to fine. 0: only one scale, `size`."""
     scale_factor: float = 2.0
-    """From each scale to the next; the last step, to `size`, is about as large."""
+    """Growth of the picture from one scale to the next."""
     scale_steps: tuple[int, ...] = ()
-    """Steps at each scale; their sum takes the place of `steps`. Empty: equal shares."""
+    """Number of steps at each scale; replaces `steps`. Empty: equal shares of `steps`."""
     seed: int = 0
-    """Of the noise in the start and of the random shift."""
+    """Seed of the random numbers: the noise in the start picture and the random shifts."""
     start: str = "content"
-    """First picture: content, style, noise, black, white, blend, or the path of an image file."""
+    """Picture to start from: content, style, noise, black, white, blend (of content and noise), or the path
+    of an image file."""
     blend: float = 0.5
-    """Share of the content picture in a start of `blend`, 0 to 1; the rest is noise."""
+    """With start blend: share of the content picture, 0 to 1. The rest is noise."""
 
     weights: str = "caffe"
-    """Network weights: caffe, caffe-unit (the same, with features as large as in PyTorch code), torchvision,
-    or the path of an HDF5 file."""
+    """Weights of the VGG19 network: caffe (as in Gatys et al.), caffe-unit (caffe, scaled to features as
+    large as torchvision's), torchvision, or the path of an HDF5 file."""
     pooling: str = "max"
-    """max, average or l2."""
+    """Pooling in the network: max, average or l2."""
     pooling_rescale: bool = False
-    """Multiply what average or l2 pooling gives, so that features are as large as with max."""
+    """With pooling average or l2: scale the result so that features are as large as with max."""
     padding: str = "zeros"
-    """Around feature maps: zeros (as trained), reflect or replicate."""
+    """Padding of feature maps at their borders: zeros (as the network was trained), reflect or replicate."""
 
     content_weight: float = 1.0
-    """Factor of the content loss in the total."""
+    """Loss weight of the content."""
     content_layers: tuple[str, ...] = ("relu4_2",)
-    """Layers whose features are compared with the content picture's."""
+    """Layers whose features must match those of the content picture."""
     content_layer_weights: tuple[float, ...] = (1.0,)
-    """One weight for each content layer, or one for all."""
+    """Loss weights of the content layers: one for each layer, or one for all."""
     content_loss: str = "mean"
-    """sum: 1/2 sum (F - P)^2. mean: mean (F - P)^2."""
+    """Form of the content loss between features F and P: sum is 1/2 sum (F - P)^2, mean is mean (F - P)^2."""
 
     style_weight: float = 50.0
-    """Factor of the style loss in the total."""
+    """Loss weight of the style. Larger values give a stronger style."""
     style_layers: tuple[str, ...] = ("relu1_1", "relu2_1", "relu3_1", "relu4_1", "relu5_1")
-    """Layers whose statistics are compared with the style pictures'."""
+    """Layers whose statistics must match those of the style pictures."""
     style_layer_weights: tuple[float, ...] = (1.0,)
-    """One weight for each style layer, or one for all."""
+    """Loss weights of the style layers: one for each layer, or one for all."""
     style_weights: tuple[float, ...] = ()
-    """One weight for each style picture; or one for each layer of the first, then of the second ...; none:
-    equal shares."""
+    """Shares of several style pictures: one for each style; or one for each layer of the first style, then of
+    the second, and so on. Empty: equal shares."""
     style_balance: float = 0.0
-    """0: the styles count as weighted; 1 or 2: the more a style lags, the more it counts."""
+    """With several styles: 0 keeps their shares; 1 or 2 gives more weight to a style whose loss falls
+    slowly."""
     statistic: tuple[StatisticOrName, ...] = ("gram",)
-    """Of the style, for each style layer or one for all: gram, covariance, mean_std, wasserstein,
-    sliced_wasserstein, histogram, patches, nnfm; from Python also an object of your own."""
+    """Statistic of the features that describes a style, one for all style layers or one for each: gram,
+    covariance, mean_std, wasserstein, sliced_wasserstein, histogram, patches or nnfm. From Python also an
+    object of your own."""
     gram: str = "chw"
-    """Form of the gram and covariance loss: gatys, hw, chw or dhw (see the table in the README)."""
+    """Normalisation of the gram and covariance losses: gatys, hw, chw or dhw. Each needs another style
+    weight."""
     norm: str = "l2"
-    """Of differences in content, gram and covariance: l2 squares them, l1 takes their absolute value, scaled
-    gives each layer a gradient of the same size."""
+    """Norm of differences in the content, gram and covariance losses: l2 squares them, l1 takes absolute
+    values, scaled gives every layer a gradient of the same size."""
 
     content_masks: tuple[str, ...] = ()
-    """For each style picture a file, white where it shall go; what no mask covers keeps the photo."""
+    """Image files, one for each style picture: white marks where in the content picture the style goes. Areas
+    that no mask covers stay as they are."""
     style_masks: tuple[str, ...] = ()
-    """For each style picture a file, white on the part of it that is the style."""
+    """Image files, one for each style picture: white marks the part of it to take the style from."""
     guidance: str = "simple"
-    """How masks come down to the layers: simple (by share), inside or all (by receptive field)."""
+    """How masks reach the layers of the network: simple averages them, inside keeps only features that see
+    nothing outside the mask, all keeps every feature that sees any of it."""
     color: str = "style"
-    """style: the style's colours. luminance: the content's stay. cholesky, pca, histogram: the style picture
-    gets the content's colours first."""
+    """Colours of the result: style takes them from the style; luminance keeps those of the content picture
+    and changes only the brightness; cholesky, pca and histogram first give the style picture the colours of
+    the content picture."""
 
     tv_weight: float = 2e6
-    """Factor of the total variation in the total."""
+    """Loss weight of the total variation. Larger values give a smoother picture."""
     tv_norm: str = "l1"
-    """l1: mean |dx| + mean |dy|. l2: mean dx^2 + mean dy^2."""
+    """Form of the total variation: l1 is mean |dx| + mean |dy|, l2 is mean dx^2 + mean dy^2."""
     laplacian_weight: float = 0.0
-    """Factor of the Laplacian loss, which keeps the content's edges."""
+    """Loss weight of the Laplacian loss. Larger values keep more of the content's edges."""
     laplacian_windows: tuple[int, ...] = (4, 16)
-    """Sides of the windows, in pixels, that are averaged before edges are compared."""
+    """Sides, in pixels, of the windows that the Laplacian loss averages over before it compares edges."""
     histogram_weight: float = 0.0
-    """Factor of the histogram loss, which keeps the style's contrast."""
+    """Loss weight of the histogram loss. Larger values keep more of the style's contrast."""
     histogram_layers: tuple[str, ...] = ("relu1_1", "relu4_1")
-    """Layers whose histograms are compared with the style pictures'."""
+    """Layers of the histogram loss."""
     range_weight: float = 0.0
-    """Factor of the penalty on values outside [0, 1], in place of `clamp`."""
+    """Loss weight of pixel values outside 0 to 1. Needs clamp off."""
 
     optimizer: str = "lbfgs"
-    """lbfgs, adam, adagrad or sgd."""
+    """Optimiser: lbfgs, adam, adagrad or sgd."""
     learning_rate: float = 1.0
-    """Length of a step: of the picture in [0, 1] for adam, of the direction for lbfgs."""
-    memory: int = 20
-    """Past steps that shape the direction of lbfgs."""
+    """Learning rate. 1 suits lbfgs; 0.01 to 0.05 suits adam, whose steps are in pixel values from 0 to 1."""
+    history_size: int = 20
+    """With optimizer lbfgs: number of past steps that it keeps. Each costs memory for two images."""
     line_search: str = "none"
-    """For lbfgs: none, backtracking or zoom."""
+    """With optimizer lbfgs: line search within each step: none, backtracking or zoom."""
     max_step: float = 0.03
-    """For lbfgs: largest root mean square of one step, in pixel values or what `parametrisation` has for
-    them; 0: no limit."""
+    """With optimizer lbfgs: largest root mean square of a step, in pixel values from 0 to 1 (or in the
+    numbers of another parametrisation). 0: no limit."""
     clamp: bool = True
-    """Put the picture back into [0, 1] after each step; otherwise it is only when finished."""
+    """Clip the picture to the range 0 to 1 after each step. Off: clip only the finished picture."""
     random_shift: float = 1.0
-    """Each step sees a random window of this part of the picture's sides, turned a little; 1: the whole."""
+    """Show the network at each step a random, slightly rotated window with this fraction of the picture's
+    sides. 1: always the whole picture."""
     parametrisation: str = "pixels"
-    """What the optimiser moves: pixels, or fourier (coefficients, scaled by frequency)."""
+    """Numbers that the optimiser changes: pixels, or fourier (coefficients of waves)."""
     fourier_decay: float = 1.0
-    """For fourier: coefficients are multiplied by 1 / frequency to this power."""
+    """With parametrisation fourier: each coefficient is multiplied by 1 / frequency to this power."""
     precision: str = "auto"
-    """Of the network's features at each step: float32, tf32 or bf16, which are faster on accelerators; auto:
-    float32 on a CPU, bf16 elsewhere. Picture, Gram matrices and losses are float32."""
+    """Precision of the network: float32, or the faster tf32 and bf16 on accelerators. auto: float32 on a CPU,
+    bf16 elsewhere. The picture, Gram matrices and losses are always float32."""
     decorrelate: bool = False
-    """Move colours along the axes in which natural pictures vary independently."""
+    """Let the optimiser change colours along the axes in which natural pictures vary independently."""
 
     def checked(self) -> Config:
-        """Return these settings with lists and single values made into tuples, all of them usable.
+        """Returns these settings, all usable, with tuples in place of lists and single values.
 
         Raises:
           InputError: a value is out of its range, a name is unknown, or two settings contradict each other.
@@ -155,27 +178,28 @@ class Config:
 
     @property
     def sides(self) -> list[int]:
-        """Longer side of the picture at each scale, coarse to fine, the last one `size`."""
-        found, side = [], float(self.start_size or self.size)
-        while not found or side * self.scale_factor**0.5 < self.size:  # the last step is not much smaller
-            found.append(round(side))
+        """Longer side of the picture at each scale, from coarse to fine; the last one is `size`."""
+        sides, side = [], float(self.start_size or self.size)
+        # A scale that is nearly as large as `size` is left out.
+        while not sides or side * self.scale_factor**0.5 < self.size:
+            sides.append(round(side))
             side *= self.scale_factor
-        return [*found, self.size] if found[-1] < self.size else found
+        return [*sides, self.size] if sides[-1] < self.size else sides
 
     def steps_at(self, scale: int) -> int:
-        """Steps at one scale, counted from 0."""
+        """Returns the number of steps at one scale, counted from 0."""
         if self.scale_steps:
             return self.scale_steps[scale]
         count = len(self.sides)
         return self.steps * (scale + 1) // count - self.steps * scale // count
 
     def to_dict(self) -> dict[str, Any]:
-        """Return the settings as JSON's own types, for `from_dict`; a statistic of your own as its `repr`."""
+        """Returns the settings in JSON's types, for `from_dict`; your own statistic becomes its `repr`."""
         return {field.name: _json(getattr(self, field.name)) for field in dataclasses.fields(self)}
 
     @classmethod
     def from_dict(cls, settings: Mapping[str, Any]) -> Config:
-        """Make a Config from saved settings; what is not named keeps its default.
+        """Makes a Config from saved settings; settings that are missing keep their defaults.
 
         Raises:
           InputError: a key is not a setting, or a value is not allowed.
@@ -183,19 +207,23 @@ class Config:
         return cls().replace(**settings).checked()
 
     def replace(self, **settings: Any) -> Config:
-        """Return a copy with some settings changed.
+        """Returns a copy with some settings changed. Old names are accepted with a warning.
 
         Raises:
-          InputError: a key is not a setting.
+          InputError: a key is not a setting, or two keys are names of the same setting.
         """
-        known = [field.name for field in dataclasses.fields(self)]
-        for name in settings:
-            choose("settings", name, known)
-        return dataclasses.replace(self, **settings)
+        names = [field.name for field in dataclasses.fields(self)]
+        changes = {}
+        for key, value in settings.items():
+            name = choose("settings", canonical_name(key), names)
+            if name in changes:
+                raise InputError(f"{name}: the setting appears under its old name too; keep {name} only.")
+            changes[name] = value
+        return dataclasses.replace(self, **changes)
 
 
 def _plain(value: Any, several: bool) -> Any:
-    """Python's own types, from NumPy's scalars and arrays, lists and paths."""
+    """Converts NumPy's scalars and arrays, lists and paths to Python's own types."""
     if hasattr(value, "tolist"):
         value = value.tolist()
     if isinstance(value, os.PathLike):
@@ -203,10 +231,10 @@ def _plain(value: Any, several: bool) -> Any:
     if not several:
         return value
     values = value if isinstance(value, list | tuple) else [value]
-    return tuple(_plain(one, False) for one in values)
+    return tuple(_plain(element, False) for element in values)
 
 
 def _json(value: Any) -> Any:
     if isinstance(value, tuple):
-        return [_json(one) for one in value]
+        return [_json(element) for element in value]
     return value if isinstance(value, str | int | float) else repr(value)

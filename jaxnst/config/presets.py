@@ -1,6 +1,7 @@
-"""The published systems, as values of `Config`: what each report optimises, from which start, and how.
+"""The published systems as values of `Config`: what each optimises, from which start picture, and how.
 
-One thing is ours in all that use L-BFGS: `max_step` keeps its early steps from overshooting.
+With L-BFGS all of them keep the default `max_step`, which the reports do not have. It stops the first steps
+from overshooting.
 """
 
 from __future__ import annotations
@@ -29,7 +30,7 @@ PRESETS: dict[str, Config] = {
         start="noise",
         clamp=False,
     ),
-    # Ranka: the losses count equally; the picture starts as a blend of content and noise.
+    # Ranka: equal loss weights; the start picture is a blend of content and noise.
     "ranka": Config(
         content_layers=("relu4_2",),
         style_layers=FIRST_OF_EACH_BLOCK,
@@ -48,7 +49,7 @@ PRESETS: dict[str, Config] = {
         clamp=False,
         blend=0.5,
     ),
-    # Jaiswal: the PyTorch tutorial's layers, read before the ReLU, and its clamped picture.
+    # Jaiswal: the layers of the PyTorch tutorial, read before the ReLU, and its clamped picture.
     "jaiswal": Config(
         content_layers=("conv2_2",),
         style_layers=CONV_1_TO_5,
@@ -83,7 +84,7 @@ PRESETS: dict[str, Config] = {
         clamp=False,
         seed=0,
     ),
-    # Danayak: written conv4_2 and conv*_1, but torchvision's ReLU works in place, so relu is what it read.
+    # Danayak: the code names conv layers, but reads them after torchvision's ReLU, which works in place.
     "danayak": Config(
         content_layers=("relu4_2",),
         style_layers=FIRST_OF_EACH_BLOCK,
@@ -118,8 +119,8 @@ PRESETS: dict[str, Config] = {
         start="content",
         clamp=False,
     ),
-    # Joshi and Hu, revised: after the ReLU, absolute differences, Adam, a random shift at each step.
-    # They tune the weights for each picture; 1 : 1e3 is where ours begin.
+    # Joshi and Hu, revised: layers after the ReLU, absolute differences, Adam, a random shift at each step.
+    # They tune the loss weights for each picture; 1 : 1e3 is our starting point.
     "joshi-hu-revised": Config(
         content_layers=("relu3_1",),
         style_layers=RELU_1_TO_5,
@@ -141,8 +142,9 @@ PRESETS: dict[str, Config] = {
     ),
 }
 
-# Ranka's four guidelines. Which numbers of the report's grid belong to which is our reading: nearer to the
-# content to preserve it, nearer to noise and with long steps for a strong style, short steps for a hard pair.
+# Ranka's four guidelines. The report does not say which numbers of its grid belong to which guideline. Our
+# reading: a start near the content preserves it, noise and long steps give a strong style, and short steps
+# suit pairs that are hard to combine.
 PRESETS |= {
     "ranka-content-preservation": PRESETS["ranka"].replace(blend=0.7, learning_rate=0.4),
     "ranka-strong-style": PRESETS["ranka"].replace(blend=0.3, learning_rate=1.0),

@@ -1,51 +1,58 @@
-"""What callers give: which settings hold, which pictures and masks belong to one run."""
+"""Builds one Config from a preset, saved settings or the defaults, and single settings that change it."""
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from jaxnst.config.config import Config
 from jaxnst.config.presets import PRESETS
 from jaxnst.errors import InputError, choose
-from jaxnst.io import images
-from jaxnst.run.plan import Pictures
-
-if TYPE_CHECKING:
-    from jaxnst.io.images import Picture
 
 
 def resolve_config(preset: str | None, config: Config | None, settings: Mapping[str, Any]) -> Config:
-    """Settle which settings hold: a preset or a Config or the defaults, with single fields changed.
+    """Builds the Config of a call from Python.
+
+    Args:
+      preset: name of a published system, or None.
+      config: all settings, or None. Without either, the defaults hold.
+      settings: changes to the preset, the config or the defaults.
 
     Raises:
       InputError: both a preset and a config, an unknown preset, or an unknown or impossible setting.
     """
     if config is not None and not isinstance(config, Config):
-        raise InputError(f"config: {config!r} is not a jaxnst.Config; a preset goes by preset=.")
+        raise InputError(f"config: {config!r} is not a jaxnst.Config; name a preset as preset=.")
+    return _base(preset, config).replace(**settings).checked()
+
+
+def resolve(
+    preset: str | None,
+    saved: Mapping[str, Any] | None,
+    options: Mapping[str, Any],
+    defaults: Config | None = None,
+) -> Config:
+    """Builds the Config of a command.
+
+    The result is not checked, because a row of a manifest may still change it.
+
+    Args:
+      preset: name of a published system, or None.
+      saved: settings from a saved picture, or None.
+      options: only the settings that the user wrote.
+      defaults: what holds without a preset and saved settings; default `Config()`.
+
+    Raises:
+      InputError: both a preset and saved settings, an unknown preset, an unknown setting, or a saved setting
+        that cannot work.
+    """
+    config = None if saved is None else Config.from_dict(saved)
+    return _base(preset, config, defaults).replace(**options)
+
+
+def _base(preset: str | None, config: Config | None, defaults: Config | None = None) -> Config:
     if preset is not None and config is not None:
         raise InputError("preset and config are both given; each is a whole set of settings, so give one.")
     if preset is not None:
-        config = PRESETS[choose("preset", preset, PRESETS)]
-    return (config or Config()).replace(**settings).checked()
-
-
-def gather(
-    content: Picture | None, style: Any, content_masks: Any, style_masks: Any, config: Config
-) -> tuple[Pictures, Config]:
-    """The pictures and the masks, which the config keeps by their paths (arrays by a name that is none)."""
-    found: dict[str, list[Picture]] = {}
-    for name, given in (("content_masks", content_masks), ("style_masks", style_masks)):
-        found[name] = images.as_list(getattr(config, name) if given is None else given)
-        config = config.replace(**{name: tuple(map(_name_of_mask, found[name]))})
-    styles = images.as_list(style)
-    if style is not None and not styles:
-        raise InputError("style: no picture is given; give at least one, or None to reconstruct the content.")
-    return Pictures(content, styles, **found), config
-
-
-def _name_of_mask(mask: Picture) -> str:
-    if isinstance(mask, str | os.PathLike):
-        return os.fspath(mask)
-    return f"<{type(mask).__name__}>"
+        return PRESETS[choose("preset", preset, PRESETS)]
+    return config or defaults or Config()

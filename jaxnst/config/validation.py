@@ -1,4 +1,4 @@
-"""What a Config may say: types, names, lengths, ranges, and settings that contradict each other."""
+"""Checks the settings of a Config: types, names, lengths, ranges and contradictions."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import dataclasses
 from collections.abc import Hashable
 from typing import TYPE_CHECKING, Any
 
+from jaxnst.config.build import OPTIMIZERS, PARAMETRISATIONS, PRECISIONS
 from jaxnst.core import guides, losses, optimizers, vgg
 from jaxnst.core.color import COLOR_TRANSFERS
 from jaxnst.core.statistics import STATISTICS
@@ -14,24 +15,20 @@ from jaxnst.errors import InputError, choose
 if TYPE_CHECKING:
     from jaxnst.config.config import Config
 
-OPTIMIZERS = ("lbfgs", "adam", "adagrad", "sgd")
 COLORS = ("style", "luminance", *COLOR_TRANSFERS)
-PARAMETRISATIONS = ("pixels", "fourier")
-PRECISIONS = ("auto", "float32", "tf32", "bf16")
 FLOAT32_MAX = 3.4e38
-DEFAULT_STEPS = 60
 
 
 def check(config: Config) -> None:
-    """Refuse settings that cannot work, whatever the pictures.
+    """Refuses settings that cannot work with any pictures.
 
     Raises:
       InputError: with the name of the setting, or of the two that contradict each other.
     """
     for field in dataclasses.fields(config):
         value = getattr(config, field.name)
-        for one in value if isinstance(value, tuple) else (value,):
-            _check_type(field.name, one, field.default)
+        for element in value if isinstance(value, tuple) else (value,):
+            _check_type(field.name, element, field.default)
     _check_names(config)
     _check_lengths(config)
     _check_ranges(config)
@@ -46,10 +43,10 @@ def _check_type(name: str, value: Any, default: Any) -> None:
     if name == "statistic" and not isinstance(value, str):
         _check_statistic(value)
         return
-    wanted = type(default)
-    allowed = (int, float) if wanted is float else wanted
-    if not isinstance(value, allowed) or (isinstance(value, bool) and wanted is not bool):
-        raise InputError(f"{name}: {repr(value)[:60]} is not of the type {wanted.__name__}.")
+    kind = type(default)
+    allowed = (int, float) if kind is float else kind
+    if not isinstance(value, allowed) or (isinstance(value, bool) and kind is not bool):
+        raise InputError(f"{name}: {repr(value)[:60]} is not of the type {kind.__name__}.")
     if isinstance(value, float) and not abs(value) <= FLOAT32_MAX:
         raise InputError(f"{name}: {value!r} is not a finite number in float32.")
 
@@ -59,12 +56,12 @@ def _check_statistic(value: Any) -> None:
     if not usable or isinstance(value, type) or not isinstance(value, Hashable):
         raise InputError(
             f"statistic: {repr(value)[:60]} will not do; give a name, or a hashable object with "
-            "__call__(features, guide) and distance(found, target)."
+            "__call__(features, guide) and distance(summary, target)."
         )
 
 
 def _check_names(config: Config) -> None:
-    for name, known in (
+    for name, choices in (
         ("pooling", vgg.POOLINGS),
         ("padding", vgg.PADDINGS),
         ("content_loss", losses.CONTENT_FORMS),
@@ -78,7 +75,7 @@ def _check_names(config: Config) -> None:
         ("parametrisation", PARAMETRISATIONS),
         ("precision", PRECISIONS),
     ):
-        choose(name, getattr(config, name), known)
+        choose(name, getattr(config, name), choices)
     for statistic in config.statistic:
         if isinstance(statistic, str):
             choose("statistic", statistic, STATISTICS)
@@ -100,14 +97,14 @@ def _refuse_twice(name: str, layers: tuple[str, ...], distinct: Any) -> None:
 def _check_lengths(config: Config) -> None:
     if not config.content_layers and not config.style_layers:
         raise InputError("content_layers and style_layers are both empty; name at least one layer.")
-    for name, of in (
+    for name, layers in (
         ("content_layer_weights", "content_layers"),
         ("style_layer_weights", "style_layers"),
         ("statistic", "style_layers"),
     ):
-        given, layers = len(getattr(config, name)), len(getattr(config, of))
-        if given not in (1, layers):
-            raise InputError(f"{name}: {given} values for {layers} {of}; give {layers}, or one for all.")
+        count, wanted = len(getattr(config, name)), len(getattr(config, layers))
+        if count not in (1, wanted):
+            raise InputError(f"{name}: {count} values for {wanted} {layers}; give {wanted}, or one for all.")
     for name, weight in (
         ("histogram_layers", config.histogram_weight),
         ("laplacian_windows", config.laplacian_weight),
@@ -117,7 +114,7 @@ def _check_lengths(config: Config) -> None:
 
 
 def _check_ranges(config: Config) -> None:
-    for name, least in (("size", 1), ("steps", 1), ("start_size", 0), ("memory", 1), ("seed", 0)):
+    for name, least in (("size", 1), ("steps", 1), ("start_size", 0), ("history_size", 1), ("seed", 0)):
         if getattr(config, name) < least:
             raise InputError(f"{name}: {getattr(config, name)} is too small; the least is {least}.")
     if config.seed >= 2**32:
@@ -154,7 +151,7 @@ def _check_scales(config: Config) -> None:
         )
     if min(config.scale_steps, default=1) < 1:
         raise InputError(f"scale_steps: {min(config.scale_steps)} is too small; the least is 1.")
-    if config.scale_steps and config.steps not in (DEFAULT_STEPS, sum(config.scale_steps)):
+    if config.scale_steps and config.steps not in (type(config).steps, sum(config.scale_steps)):
         raise InputError(
             f"steps: {config.steps}, but scale_steps add up to {sum(config.scale_steps)}; give one."
         )

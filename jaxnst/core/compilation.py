@@ -1,4 +1,4 @@
-"""How large programs are compiled: `jax.jit`, with the options that pay on the backend at hand."""
+"""Compiles large programs: `jax.jit` with the compiler options that pay on the current backend."""
 
 from __future__ import annotations
 
@@ -11,22 +11,25 @@ import jax
 R = TypeVar("R")
 
 OPTIONS: dict[str, dict[str, Any]] = {
-    # XLA's usual schedule on a CPU leaves independent work to run side by side, which two pictures' features
-    # do not need and memory does: with this one a step takes a quarter less, making the targets a third.
+    # By default XLA schedules independent work to run concurrently on a CPU, which keeps the features of two
+    # pictures in memory at once. With this schedule a step takes a quarter less memory, making the targets a
+    # third less.
     "cpu": {"xla_cpu_scheduler_type": "CPU_SCHEDULER_TYPE_MEMORY_OPTIMIZED"},
 }
-"""XLA's options by backend."""
+"""XLA's compiler options, by backend."""
 
 
 def jit(function: Callable[..., R], **options: Any) -> Callable[..., R]:
-    """`jax.jit` with `OPTIONS` of the backend that is there at the first call, not at import.
+    """Wraps `jax.jit` with the `OPTIONS` of the backend in use at the first call.
+
+    The backend is not looked up earlier, because that would initialise the devices at import.
 
     Args:
-      function: to be compiled.
-      options: as `jax.jit` takes them.
+      function: function to compile.
+      options: keyword arguments of `jax.jit`.
 
     Returns:
-      The function, compiled when it is called.
+      A function that compiles at its first call.
     """
 
     @functools.cache

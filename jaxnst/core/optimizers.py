@@ -6,7 +6,6 @@ The learning rate comes in traced, so that runs that differ in nothing else shar
 
 from __future__ import annotations
 
-import dataclasses
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -119,7 +118,7 @@ class LBFGS:
     """Limited-memory BFGS (Liu and Nocedal 1989), optax's.
 
     Attributes:
-      memory: how many past steps shape the direction; each costs two pictures of memory.
+      history_size: how many past steps shape the direction; each costs two pictures of memory.
       line_search: a value of `LINE_SEARCHES`. Without one a step is the direction times the learning rate, as
         in `torch.optim.LBFGS`. With one, every trial costs another evaluation inside a loop, where XLA's
         convolutions are four times slower on a CPU.
@@ -128,13 +127,13 @@ class LBFGS:
         steps never quite remove.
     """
 
-    memory: int = 20
+    history_size: int = 20
     line_search: Callable[[], optax.GradientTransformation] = _no_search
     max_step: float = math.inf
 
     def __call__(self, learning_rate: Float[Array, ""] | float) -> optax.GradientTransformationExtraArgs:
         """Build the transformation."""
-        lbfgs = optax.scale_by_lbfgs(self.memory)
+        lbfgs = optax.scale_by_lbfgs(self.history_size)
 
         def init(params: Any) -> LBFGSState:
             return LBFGSState(lbfgs.init(params), jnp.ones((), bool))
@@ -146,10 +145,6 @@ class LBFGS:
             self.line_search(),
             optax.clip_by_block_rms(self.max_step),
         )
-
-    def among_zeros(self, share: float) -> LBFGS:
-        """The same for variables of which only this share is a picture, and the rest stays zero."""
-        return dataclasses.replace(self, max_step=self.max_step * math.sqrt(share))
 
     def carried(self, state: Any, step: Resampling, gradient: Resampling) -> Any:
         """The state for the picture at another size: the curvature learnt so far, and a fresh line search.

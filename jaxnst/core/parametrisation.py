@@ -1,7 +1,7 @@
-"""Which numbers the optimiser moves: `decode` turns them into the picture, `encode` a picture into them.
+"""Changes the variable that the optimiser moves: `decode` turns it into a picture, `encode` does the reverse.
 
-Both are linear and neither loses anything. The minimum of the objective stays where it is; what changes is
-the way there, because a gradient is steepest with respect to the numbers it is taken in.
+Both are linear and lossless, so the minimum of the objective is the same picture. What changes is the
+optimiser's path, because the direction of steepest descent depends on the variable.
 """
 
 from __future__ import annotations
@@ -18,21 +18,29 @@ if TYPE_CHECKING:
 
 
 class Parametrisation(Protocol):
-    """A linear, invertible view of pictures: hashable, for it is static under `jit`."""
+    """Describes a linear, invertible map from a variable to a picture; hashable, static under `jit`."""
 
     def decode(self, variable: Float[Array, "h w 3"]) -> Float[Array, "h w 3"]:
-        """The picture of the numbers."""
+        """Computes the picture from the variable."""
         ...
 
     def encode(self, image: Float[Array, "h w 3"]) -> Float[Array, "h w 3"]:
-        """The numbers of a picture: the inverse of `decode`."""
+        """Computes the variable from a picture; the inverse of `decode`."""
         ...
 
 
 def hartley(x: Float[Array, "h w c"]) -> Float[Array, "h w c"]:
-    """Discrete Hartley transform of each channel, orthonormal: real numbers to as many, and its own inverse.
+    """Computes the orthonormal discrete Hartley transform of each channel, which is its own inverse.
 
-    Coefficient `(u, v)` weighs the wave `cos a + sin a` with `a = 2 pi (u y / H + v x / W)` (Bracewell 1983).
+    Coefficient `(u, v)` is the amplitude of the wave `cos a + sin a`, `a = 2 pi (u y / H + v x / W)`.
+
+    Args:
+      x: real `[H, W, C]`.
+
+    Returns:
+      Real coefficients `[H, W, C]`.
+
+    Source: Bracewell 1983, Discrete Hartley transform.
     """
     spectrum = jnp.fft.fft2(x, axes=(0, 1), norm="ortho")
     return spectrum.real - spectrum.imag
@@ -40,75 +48,80 @@ def hartley(x: Float[Array, "h w c"]) -> Float[Array, "h w c"]:
 
 @dataclass(frozen=True)
 class Fourier:
-    """Waves instead of pixels, the long ones larger (Mordvintsev et al. 2018, distill.pub).
+    """Represents a picture by its waves, of which long ones get larger amplitudes.
 
-    `image = hartley(scale * variable)`, with `scale` proportional to `1 / frequency^decay` and of root mean
-    square 1, so that white noise decodes to noise of the same variance.
+    `image = hartley(scale * variable)`, where `scale` is proportional to `1 / frequency^decay` and has root
+    mean square 1, so that white noise decodes to noise of the same variance.
 
-    The basis is Hartley's. `rfft2` gives complex numbers in an array of another shape, and not all of them
-    are free: at frequency zero and, in even sizes, at the highest they are real or conjugates of one another,
-    so that an inner product, a norm or a clipped step would weigh frequencies unevenly. Hartley's
-    coefficients are real, as many as the pixels, and orthonormal: every optimiser works on them as on pixels.
+    The basis is Hartley's, not Fourier's. `rfft2` returns complex numbers in an array of another shape, and
+    they are not independent: some are real and some are conjugates of others. Inner products, norms and
+    clipped steps would then weigh frequencies unevenly. Hartley's coefficients are real, orthonormal and as
+    many as the pixels, so every optimiser treats them as it treats pixels.
 
     Attributes:
-      decay: 1 is the amplitude spectrum of natural pictures, 0 a mere rotation of pixel space.
+      decay: exponent, default 1, which is the amplitude spectrum of natural pictures; 0 only rotates pixel
+        space.
+
+    Source: Mordvintsev et al. 2018, Differentiable image parameterizations, distill.pub.
     """
 
     decay: float = 1.0
 
-    def _scale(self, like: Float[Array, "h w 3"]) -> Float[Array, "h w 1"]:
-        height, width = like.shape[:2]
-        rows = jnp.fft.fftfreq(height, dtype=like.dtype)[:, None]
-        columns = jnp.fft.fftfreq(width, dtype=like.dtype)[None, :]
-        # The mean, whose frequency is zero, is treated like the longest wave.
+    def _scale(self, x: Float[Array, "h w 3"]) -> Float[Array, "h w 1"]:
+        height, width = x.shape[:2]
+        rows = jnp.fft.fftfreq(height, dtype=x.dtype)[:, None]
+        columns = jnp.fft.fftfreq(width, dtype=x.dtype)[None, :]
+        # The mean has frequency zero; it is scaled like the longest wave.
         frequency = jnp.maximum(jnp.hypot(rows, columns), 1 / max(height, width))
         scale = frequency**-self.decay
         return (scale / jnp.sqrt(jnp.mean(jnp.square(scale))))[..., None]
 
     def decode(self, variable: Float[Array, "h w 3"]) -> Float[Array, "h w 3"]:
-        """Coefficients of the waves to pixels."""
+        """Computes pixels from the coefficients of the waves."""
         return hartley(self._scale(variable) * variable)
 
     def encode(self, image: Float[Array, "h w 3"]) -> Float[Array, "h w 3"]:
-        """Pixels to coefficients of the waves."""
+        """Computes the coefficients of the waves from pixels."""
         return hartley(image) / self._scale(image)
 
 
 _COLOR_ROOT = np.array([[0.26, 0.09, 0.02], [0.27, 0.00, -0.05], [0.27, -0.09, 0.03]])
-"""A square root of the covariance of RGB over ImageNet's pixels: its columns are brightness, red to blue,
-and magenta to green, each as large as it varies. Values as published with the lucid library (Olah et al.
-2017, Feature Visualization, distill.pub; `lucid/optvis/param/color.py`)."""
+"""A square root of the covariance of RGB over ImageNet's pixels. Its columns are brightness, red to blue, and
+magenta to green, each as long as its standard deviation. The values are those of the lucid library (Olah et
+al. 2017, Feature Visualization, distill.pub; `lucid/optvis/param/color.py`)."""
 
 _RGB = _COLOR_ROOT / np.linalg.norm(_COLOR_ROOT, axis=0).max()
 
 
 @dataclass(frozen=True)
 class Decorrelated:
-    """Colours along the axes in which those of natural pictures are independent (Olah et al. 2017).
+    """Represents colours along axes on which the colours of natural pictures are uncorrelated.
 
-    White noise decodes to colours as correlated as ImageNet's: mostly brightness, little hue. The axis of
-    brightness has length 1.
+    White noise decodes to colours that are correlated as in ImageNet: mostly brightness, little hue. The axis
+    of brightness has length 1.
+
+    Source: Olah et al. 2017, Feature Visualization, distill.pub.
     """
 
     def decode(self, variable: Float[Array, "h w 3"]) -> Float[Array, "h w 3"]:
-        """Independent colours to RGB."""
+        """Computes RGB from uncorrelated colours."""
         return jnp.matmul(variable, jnp.asarray(_RGB.T, variable.dtype), precision="highest")
 
     def encode(self, image: Float[Array, "h w 3"]) -> Float[Array, "h w 3"]:
-        """RGB to independent colours."""
+        """Computes uncorrelated colours from RGB."""
         return jnp.matmul(image, jnp.asarray(np.linalg.inv(_RGB).T, image.dtype), precision="highest")
 
 
 def decode(parts: Sequence[Parametrisation], variable: Float[Array, "h w 3"]) -> Float[Array, "h w 3"]:
-    """The picture of the optimiser's numbers.
+    """Computes the picture from the optimiser's variable.
 
     Args:
-      parts: applied in order: `(Fourier(), Decorrelated())` takes spectra of independent colours to these
-        colours and on to RGB. Empty: the numbers are the pixels.
-      variable: `[H, W, 3]`, real.
+      parts: parametrisations, applied in order. `(Fourier(), Decorrelated())` turns waves into uncorrelated
+        colours, and these into RGB. If empty, the variable is the picture.
+      variable: real `[H, W, 3]`.
 
     Returns:
-      `[H, W, 3]`, unbounded.
+      The picture `[H, W, 3]`, not clipped.
     """
     for part in parts:
         variable = part.decode(variable)
@@ -116,14 +129,14 @@ def decode(parts: Sequence[Parametrisation], variable: Float[Array, "h w 3"]) ->
 
 
 def encode(parts: Sequence[Parametrisation], image: Float[Array, "h w 3"]) -> Float[Array, "h w 3"]:
-    """The optimiser's numbers for a picture: the inverse of `decode`.
+    """Computes the optimiser's variable from a picture; the inverse of `decode`.
 
     Args:
-      parts: as for `decode`.
+      parts: parametrisations, in the order in which `decode` applies them.
       image: `[H, W, 3]`.
 
     Returns:
-      `[H, W, 3]`, real.
+      The variable, real `[H, W, 3]`.
     """
     for part in reversed(parts):
         image = part.encode(image)

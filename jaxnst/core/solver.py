@@ -1,6 +1,6 @@
 """One step of the optimisation, as a pure function; the loop around it belongs to the caller.
 
-What the optimiser moves is the *variable*; its parametrisation and `Inputs.render` make the picture of it,
+What the optimiser moves is the *variable*. Its parametrisation and `Inputs.render` make the picture of it,
 `Inputs.transforms` say where a step looks at the picture:
 
     variable --decode--> --render--> picture --transforms--> network
@@ -20,7 +20,7 @@ import jax.numpy as jnp
 import optax
 
 from jaxnst.core import parametrisation
-from jaxnst.core.objective import Losses, LossWeights, Objective, evaluate
+from jaxnst.core.objective import Look, Losses, LossWeights, Objective, evaluate, view
 from jaxnst.core.optimizers import LBFGS
 
 if TYPE_CHECKING:
@@ -53,8 +53,8 @@ class Inputs(NamedTuple):
 
     Attributes:
       params: the network's weights.
-      targets: of the content and style pictures: `Targets`, or what `tiled_targets.make_targets` returned.
-      weights: of the parts of the objective.
+      targets: of the content and style pictures: `Targets`, or what `tiling.make_targets` returned.
+      loss_weights: factors of the parts of the objective.
       learning_rate: scalar.
       render: functions `image -> image` that belong to the picture, for example where the photo stays.
       transforms: functions `(image, key) -> image`, for images of any size and number of channels: where each
@@ -65,77 +65,81 @@ class Inputs(NamedTuple):
 
     params: Mapping[str, Any]
     targets: Any
-    weights: LossWeights
+    loss_weights: LossWeights
     learning_rate: Float[Array, ""]
     render: tuple[Callable[[Array], Array], ...] = ()
     transforms: tuple[Callable[[Array, Array], Array], ...] = ()
 
 
-class Memory(NamedTuple):
-    """What a step hands to the next beside the variable: the optimiser's state, and the randomness left."""
+class State(NamedTuple):
+    """What a step takes and returns.
 
+    Attributes:
+      variable: what the optimiser moves, float32 `[H, W, 3]`.
+      optimizer: the optimiser's own state.
+      key: the randomness left for later steps.
+    """
+
+    variable: Float[Array, "h w 3"]
     optimizer: optax.OptState
     key: PRNGKeyArray
 
 
 def clamped(image: Float[Array, "h w 3"]) -> Float[Array, "h w 3"]:
-    """Put every value back into [0, 1]."""
+    """Puts every value back into [0, 1]."""
     return jnp.clip(image, 0, 1)
 
 
 def picture(problem: Problem, inputs: Inputs, variable: Float[Array, "h w 3"]) -> Float[Array, "h w 3"]:
-    """The picture that a variable stands for, not clipped."""
+    """Makes the picture that a variable stands for, not clipped."""
     image = parametrisation.decode(problem.parametrisation, variable)
-    for part in inputs.render:
-        image = part(image)
+    for render in inputs.render:
+        image = render(image)
     return image
 
 
-def start(
-    problem: Problem, inputs: Inputs, image: Float[Array, "h w 3"], key: PRNGKeyArray
-) -> tuple[Float[Array, "h w 3"], Memory]:
-    """The variable of a first picture, and the memory before the first step."""
+def start(problem: Problem, inputs: Inputs, image: Float[Array, "h w 3"], key: PRNGKeyArray) -> State:
+    """Makes the state before the first step from a first picture, float32 `[H, W, 3]`."""
     variable = parametrisation.encode(problem.parametrisation, image)
-    return variable, Memory(problem.optimizer(inputs.learning_rate).init(variable), key)
+    return State(variable, problem.optimizer(inputs.learning_rate).init(variable), key)
 
 
-def step(
-    problem: Problem, inputs: Inputs, variable: Float[Array, "h w 3"], memory: Memory
-) -> tuple[Float[Array, "h w 3"], Memory, Losses]:
-    """Evaluate the objective and its gradient once and move the variable.
+def step(problem: Problem, inputs: Inputs, state: State, look: Look = view) -> tuple[State, Losses]:
+    """Evaluates the objective and its gradient once and moves the variable.
 
     Args:
       problem: static.
-      inputs: network, targets, weights, learning rate, rendering.
-      variable: float32 `[H, W, 3]`.
-      memory: from `start`, `carry` or the step before.
+      inputs: network, targets, loss weights, learning rate, rendering.
+      state: from `start`, `carry` or the step before.
+      look: how features are computed; default `objective.view`.
 
     Returns:
-      The new variable, the new memory, and the losses before the step.
+      The state after the step, and the losses before it.
     """
-    key, of_this_step = jax.random.split(memory.key)
-    window = window_of(inputs, of_this_step)
+    key, step_key = jax.random.split(state.key)
+    window = window_at(inputs, step_key)
 
-    def losses_of(variable: Array) -> tuple[Array, Losses]:
+    def losses_at(variable: Array) -> tuple[Array, Losses]:
         image = picture(problem, inputs, variable)
-        found = evaluate(problem.objective, inputs.params, inputs.targets, inputs.weights, image, window)
-        return found["total"], found
+        losses = evaluate(
+            problem.objective, inputs.params, inputs.targets, inputs.loss_weights, image, window, look
+        )
+        return losses["total"], losses
 
-    (value, losses), gradient = jax.value_and_grad(losses_of, has_aux=True)(variable)
-    moved, memory = move(
+    (_, losses), gradient = jax.value_and_grad(losses_at, has_aux=True)(state.variable)
+    moved = move(
         problem,
         inputs.learning_rate,
-        variable,
-        Memory(memory.optimizer, key),
+        state._replace(key=key),
         gradient,
-        value,
-        lambda variable: losses_of(variable)[0],
+        losses["total"],
+        lambda variable: losses_at(variable)[0],
     )
-    return moved, memory, losses
+    return moved, losses
 
 
-def window_of(inputs: Inputs, key: PRNGKeyArray) -> Callable[[Array], Array]:
-    """Where the network looks at the step that has this key; for `objective.evaluate`."""
+def window_at(inputs: Inputs, key: PRNGKeyArray) -> Callable[[Array], Array]:
+    """Returns where the network looks at the step that has this key; for `objective.evaluate`."""
 
     def window(image: Array) -> Array:
         for index, transform in enumerate(inputs.transforms):
@@ -148,56 +152,62 @@ def window_of(inputs: Inputs, key: PRNGKeyArray) -> Callable[[Array], Array]:
 def move(
     problem: Problem,
     learning_rate: Float[Array, ""],
-    variable: Float[Array, "h w 3"],
-    memory: Memory,
+    state: State,
     gradient: Float[Array, "h w 3"],
-    value: Float[Array, ""],
-    value_of: Callable[[Array], Array] | None = None,
-) -> tuple[Float[Array, "h w 3"], Memory]:
-    """Move the variable, when value and gradient there are known.
+    loss: Float[Array, ""],
+    loss_at: Callable[[Array], Array] | None = None,
+) -> State:
+    """Moves the variable by one step of the optimiser.
 
     Args:
       problem: static.
       learning_rate: scalar.
-      variable, memory: before.
+      state: before the step.
       gradient: of the objective with respect to the variable.
-      value: of the objective.
-      value_of: the objective as a function of the variable, for a line search.
+      loss: the objective at the variable.
+      loss_at: the objective as a function of the variable, for a line search.
 
     Returns:
-      The new variable and the new memory.
+      The state after the step.
     """
     updates, optimizer = problem.optimizer(learning_rate).update(
-        gradient, memory.optimizer, variable, value=value, grad=gradient, value_fn=value_of
+        gradient, state.optimizer, state.variable, value=loss, grad=gradient, value_fn=loss_at
     )
-    moved = jnp.asarray(optax.apply_updates(variable, updates))
-    return _projected(problem, moved), Memory(optimizer, memory.key)
+    moved = jnp.asarray(optax.apply_updates(state.variable, updates))
+    return State(_projected(problem, moved), optimizer, state.key)
 
 
-def carry(
-    problem: Problem, variable: Float[Array, "h w 3"], memory: Memory, size: tuple[int, int]
-) -> tuple[Float[Array, "h2 w2 3"], Memory]:
-    """Take a variable and what the optimiser knows to another size, for coarse-to-fine work.
+def resized(
+    problem: Problem, variable: Float[Array, "h w 3"], size: tuple[int, int]
+) -> Float[Array, "h2 w2 3"]:
+    """Resamples the picture of a variable to another height and width (Lanczos)."""
+    image = parametrisation.decode(problem.parametrisation, variable)
+    resampled = jax.image.resize(image, (*size, 3), "lanczos3")
+    return _projected(problem, parametrisation.encode(problem.parametrisation, resampled))
 
-    The picture is resampled (Lanczos), and with it each step in the optimiser's memory. A gradient counts per
-    pixel: of an objective whose terms are means over positions it falls with the number of pixels, so the
+
+def carry(problem: Problem, state: State, size: tuple[int, int]) -> State:
+    """Takes a state to another size, for coarse-to-fine runs.
+
+    The picture is resampled (Lanczos), and with it each step in the optimiser's history. A gradient counts
+    per pixel: of an objective whose terms are means over positions it falls with the number of pixels. So
     resampled gradients are multiplied by the ratio of the areas. An optimiser of your own that has no method
     `carried` starts afresh.
 
     Args:
       problem: static.
-      variable, memory: of the old size, from `step`.
-      size: height and width to go to, static.
+      state: of the old size.
+      size: height and width to go to, in pixels; static.
 
     Returns:
-      Variable and memory for `step` at the new size.
+      The state for `step` at the new size.
 
     Source: Crowson's style-transfer-pytorch carries Adam's moments; the treatment of L-BFGS is ours.
     """
     parts = problem.parametrisation
-    shape = (*size, 3)
+    variable, shape = state.variable, (*size, 3)
     ratio = variable.size / (size[0] * size[1] * 3)
-    old, new = variable, jax.ShapeDtypeStruct(shape, variable.dtype)
+    new = jax.ShapeDtypeStruct(shape, variable.dtype)
 
     def resample(image: Array) -> Array:
         return jax.image.resize(image, shape, "lanczos3")
@@ -208,19 +218,19 @@ def carry(
     def encode(image: Array) -> Array:
         return parametrisation.encode(parts, image)
 
-    def step_of(difference: Array) -> Array:
+    def resample_step(difference: Array) -> Array:
         return encode(resample(decode(difference)))
 
-    def gradient_of(gradient: Array) -> Array:
-        [by_pixel] = jax.linear_transpose(encode, old)(gradient)
+    def resample_gradient(gradient: Array) -> Array:
+        [by_pixel] = jax.linear_transpose(encode, variable)(gradient)
         [by_variable] = jax.linear_transpose(decode, new)(ratio * resample(by_pixel))
         return by_variable
 
-    moved = _projected(problem, step_of(variable))
+    moved = resized(problem, variable, size)
     carried = getattr(problem.optimizer, "carried", None)
     if carried is None:
-        return moved, Memory(problem.optimizer(1.0).init(moved), memory.key)
-    return moved, Memory(carried(memory.optimizer, step_of, gradient_of), memory.key)
+        return State(moved, problem.optimizer(1.0).init(moved), state.key)
+    return State(moved, carried(state.optimizer, resample_step, resample_gradient), state.key)
 
 
 def _projected(problem: Problem, variable: Array) -> Array:

@@ -1,7 +1,8 @@
-"""The terms of the objective: each compares the picture being made with targets, or judges it by itself.
+"""The terms of the objective: content, style, regularisers and Laplacian.
 
-A term is a frozen description. It says which layers it wants to see, what it keeps of the content and style
-pictures, and what a picture costs. The objective adds the terms up and knows nothing else of them.
+A term is a frozen description. It names the layers that it needs, computes a target from the content and
+style pictures, and computes a loss from the picture being made and the target. The objective adds the terms
+up and knows nothing else about them.
 """
 
 from __future__ import annotations
@@ -26,15 +27,16 @@ if TYPE_CHECKING:
 
 
 class View(NamedTuple):
-    """A picture as the terms see it.
+    """Holds what the terms see of a picture.
 
     Attributes:
       image: float32 `[H, W, 3]`, about [0, 1].
-      features: `{layer: [H_l, W_l, C_l]}` of all layers that some term asked for, float32 or bfloat16.
-      guides: of the picture being made, for each style `{layer: [H_l, W_l]}`, each position's share of that
-        style's region; of a style picture, the one region that is its style. Empty: the whole picture.
-      counted: `{layer: [H_l, W_l]}`, 1 where a position counts and 0 where it does not, because this is a
-        part of a larger picture and another part has it. Empty: all do.
+      features: `{layer: [H_l, W_l, C_l]}` of all layers that some term needs, float32 or bfloat16.
+      guides: regions of the picture, each `{layer: [H_l, W_l]}` with the share of a position that belongs to
+        the region, 0 to 1. The picture being made has one region for each style; a style picture has one, its
+        style. Empty if there are no regions.
+      counted: `{layer: [H_l, W_l]}`, 1 where a position counts, and 0 where another part of a larger picture
+        counts it. Empty if all positions count.
     """
 
     image: Float[Array, "h w 3"]
@@ -43,7 +45,7 @@ class View(NamedTuple):
     counted: Mapping[str, Float[Array, "h_l w_l"]] = MappingProxyType({})
 
     def guide(self, layer: str, style: int = 0) -> Float[Array, "h_l w_l"]:
-        """Each position's share of a style's region at one layer; ones if there are no regions."""
+        """Returns each position's share of a style's region, or ones if there are no regions."""
         shares = [self.guides[style][layer]] if self.guides else []
         shares += [self.counted[layer]] if self.counted else []
         if shares:
@@ -53,46 +55,72 @@ class View(NamedTuple):
 
 
 class Term(Protocol):
-    """One summand of the objective; hashable, static under `jit`.
+    """Describes one summand of the objective; hashable, static under `jit`.
 
-    What a picture costs is found in two steps, of which the first looks at it and the second does not:
-    `loss(sums(picture, target), target, weights)`. So a large picture can be looked at in parts, where the
-    sums of parts add up; see `tiled_targets.check`.
+    The loss of a picture is `loss(sums(picture, target), target, loss_weights)`. Only `sums` sees the
+    picture. If the sums of a picture's tiles add up to the sums of the picture, a large picture can be
+    evaluated tile by tile; `jaxnst.core.tiling.targets.check` refuses the other terms.
     """
 
     @property
     def name(self) -> str:
-        """Its key in the weights, the losses and the history."""
+        """The key of the term in loss weights, losses and history."""
         ...
 
     @property
     def layers(self) -> tuple[str, ...]:
-        """Layers of the network that it looks at."""
+        """The layers of the network whose features the term needs."""
         ...
 
     def target(self, content: View | None, styles: Sequence[View]) -> Any:
-        """What it keeps of the content picture (of the size of the picture being made) and the styles."""
+        """Computes what the picture being made is compared with.
+
+        Args:
+          content: the content picture, of the size of the picture being made; None if no term needs it.
+          styles: the style pictures.
+
+        Returns:
+          A pytree.
+        """
         ...
 
     def sums(self, picture: View, target: Any) -> Any:
-        """All that it needs to know of a picture, as a pytree."""
+        """Computes everything that the loss needs to know about a picture.
+
+        Args:
+          picture: the picture being made, or a tile of it.
+          target: the result of `target`.
+
+        Returns:
+          A pytree.
+        """
         ...
 
-    def loss(self, sums: Any, target: Any, weights: Any) -> Float[Array, ""]:
-        """What a picture with these sums costs, given `target`'s result and the weights within this term."""
+    def loss(self, sums: Any, target: Any, loss_weights: Any) -> Float[Array, ""]:
+        """Computes the loss of a picture from its sums.
+
+        Args:
+          sums: the result of `sums`, added up over the tiles of the picture.
+          target: the result of `target`.
+          loss_weights: factors within this term, if it has any.
+
+        Returns:
+          A scalar.
+        """
         ...
 
 
 @dataclass(frozen=True)
 class Content:
-    """Features like the content picture's (Gatys 2016, eq. 1).
+    """Compares features with those of the content picture (Gatys 2016, eq. 1).
 
-    Its weights are an array, one for each layer.
+    The loss weights within this term are an array with one value for each layer.
 
     Attributes:
-      layers: where they are compared.
-      form: a value of `losses.CONTENT_FORMS`.
-      norm: a value of `losses.NORMS`.
+      layers: layers to compare (default relu4_2).
+      form: a value of `losses.CONTENT_FORMS` (default `content_sum`).
+      norm: a value of `losses.NORMS` (default L2).
+      name: key of the term.
     """
 
     layers: tuple[str, ...] = ("relu4_2",)
@@ -101,39 +129,39 @@ class Content:
     name: str = "content"
 
     def target(self, content: View | None, styles: Sequence[View]) -> Any:
-        """Feature maps of the content picture."""
+        """Returns the feature maps of the content picture, or nothing if there is none."""
         del styles
         return tuple(content.features[layer] for layer in self.layers) if content is not None else ()
 
     def sums(self, picture: View, target: Any) -> Any:
-        """For each layer, how many differences there are, and the norm's sums over them."""
-        found = []
-        for layer, of_content in zip(self.layers, target, strict=True):
-            differences = wide(picture.features[layer]) - of_content
+        """Returns, for each layer, the number of differences and the norm's sums over them."""
+        sums = []
+        for layer, content_features in zip(self.layers, target, strict=True):
+            differences = wide(picture.features[layer]) - content_features
             counted = picture.counted.get(layer)
             if counted is None:
                 count = jnp.float32(differences.size)
             else:
                 count = jnp.sum(counted) * differences.shape[-1]
                 differences = counted[..., None] * differences
-            found.append((count, self.norm.sums(differences)))
-        return tuple(found)
+            sums.append((count, self.norm.sums(differences)))
+        return tuple(sums)
 
-    def loss(self, sums: Any, target: Any, weights: Float[Array, " layers"]) -> Float[Array, ""]:
-        """Weighted sum over the layers."""
+    def loss(self, sums: Any, target: Any, loss_weights: Float[Array, " layers"]) -> Float[Array, ""]:
+        """Returns the weighted sum of the layers' losses."""
         del target
         total = jnp.zeros(())
-        for (count, of_layer), weight in zip(sums, weights, strict=True):
-            total += weight * self.norm.of_sums(of_layer, self.form(count))
+        for (count, layer_sums), weight in zip(sums, loss_weights, strict=True):
+            total += weight * self.norm.of_sums(layer_sums, self.form(count))
         return total
 
 
 class StyleWeights(NamedTuple):
-    """Weights within a style term, traced.
+    """Holds the loss weights within a style term, traced.
 
     Attributes:
-      layers: one for each style picture and layer (`w_l` in the papers).
-      balance: exponent; 0 leaves the styles as they are weighted, 1 and more turn to the one that lags.
+      layers: one value for each style picture and layer (`w_l` in the papers).
+      balance: exponent; 0 keeps the weights of the styles, 1 and more favour the styles that lag behind.
     """
 
     layers: Float[Array, "styles layers"]
@@ -141,11 +169,11 @@ class StyleWeights(NamedTuple):
 
 
 class StyleTarget(NamedTuple):
-    """What a style term keeps of the style pictures.
+    """Holds the statistics of the style pictures.
 
     Attributes:
-      statistics: for each style picture, for each layer, what the layer's statistic returned.
-      blank: distance of a picture without features from each of them, `[styles, layers]`.
+      statistics: for each style picture and each layer, the summary that the layer's statistic returned.
+      blank: distances `[styles, layers]` between each style picture and a picture whose features are zero.
     """
 
     statistics: tuple[tuple[Any, ...], ...]
@@ -154,17 +182,18 @@ class StyleTarget(NamedTuple):
 
 @dataclass(frozen=True)
 class Style:
-    """Statistics of features like the style pictures', for each style within its region (Gatys 2016, eq. 5).
+    """Compares statistics of features with those of each style picture, within the style's region.
 
-    Its weights are `StyleWeights`. With several styles their losses `L_s` are added up as
-    `L_s (r_s / mean r)^balance`, where `r_s` is what is left of the style's loss, as a part of a blank
-    picture's; the factor counts as a constant. `r_s` is the relative training rate of Chen et al. 2018,
-    GradNorm.
+    The loss weights within this term are `StyleWeights`. The losses `L_s` of several styles are added up as
+    `L_s (r_s / mean r)^balance`, where `r_s` is the style's loss divided by that of a blank picture. The
+    factor counts as a constant. `r_s` is the relative training rate of Chen et al. 2018, GradNorm.
 
     Attributes:
-      layers: where they are compared; a layer may come twice, with two statistics.
-      statistics: one for each layer.
+      layers: layers to compare; a layer may occur twice, with two statistics.
+      statistics: one statistic for each layer.
       name: key of the term.
+
+    Source: Gatys et al. 2016, eq. 5.
     """
 
     layers: tuple[str, ...]
@@ -172,13 +201,13 @@ class Style:
     name: str = "style"
 
     def target(self, content: View | None, styles: Sequence[View]) -> StyleTarget:
-        """Statistics of every style picture at every layer."""
+        """Computes the statistics of every style picture at every layer."""
         del content
         return self.target_of([self.sums_of_style(style) for style in styles])
 
     def sums_of_style(self, style: View) -> Any:
-        """For each layer the statistic of a style picture, and that of a blank one in its place."""
-        # Not zeros, which the compiler would know: it takes minutes to sort them in its own constant folding.
+        """Computes, for each layer, the summaries of a style picture and of a blank picture of its size."""
+        # Not zeros but features times zero: the compiler would sort known zeros itself, which takes minutes.
         return tuple(
             (statistic(features, style.guide(layer)), statistic(0 * features, style.guide(layer)))
             for layer, statistic in zip(self.layers, self.statistics, strict=True)
@@ -186,17 +215,17 @@ class Style:
         )
 
     def target_of(self, styles: Sequence[Any]) -> StyleTarget:
-        """The target from `sums_of_style` of every style picture."""
+        """Computes the target from the result of `sums_of_style` for every style picture."""
         blank = [
-            statistic.distance(of_blank, kept)
-            for of_style in styles
-            for statistic, (kept, of_blank) in zip(self.statistics, of_style, strict=True)
+            statistic.distance(blank_summary, summary)
+            for summaries in styles
+            for statistic, (summary, blank_summary) in zip(self.statistics, summaries, strict=True)
         ]
-        kept = tuple(tuple(kept for kept, _ in of_style) for of_style in styles)
+        kept = tuple(tuple(summary for summary, _ in summaries) for summaries in styles)
         return StyleTarget(kept, jnp.array(blank).reshape(len(styles), len(self.layers)))
 
     def sums(self, picture: View, target: StyleTarget) -> Any:
-        """For each style and layer the statistic, within the style's region."""
+        """Computes, for each style and layer, the summary of the picture within the style's region."""
         return tuple(
             tuple(
                 statistic(picture.features[layer], picture.guide(layer, index))
@@ -205,62 +234,69 @@ class Style:
             for index in range(len(target.statistics))
         )
 
-    def loss(self, sums: Any, target: StyleTarget, weights: StyleWeights) -> Float[Array, ""]:
-        """Weighted sum over styles and layers."""
-        of_styles = []
-        for found, kept, of_layers in zip(sums, target.statistics, weights.layers, strict=True):
+    def loss(self, sums: Any, target: StyleTarget, loss_weights: StyleWeights) -> Float[Array, ""]:
+        """Returns the weighted sum over styles and layers."""
+        totals = []
+        for summaries, references, factors in zip(sums, target.statistics, loss_weights.layers, strict=True):
             total = jnp.zeros(())
-            for statistic, *pair, weight in zip(self.statistics, found, kept, of_layers, strict=True):
-                total += weight * statistic.distance(*pair)
-            of_styles.append(total)
-        if not of_styles:
+            layers = zip(self.statistics, summaries, references, factors, strict=True)
+            for statistic, summary, reference, factor in layers:
+                total += factor * statistic.distance(summary, reference)
+            totals.append(total)
+        if not totals:
             return jnp.zeros(())
-        each = jnp.stack(of_styles)
-        left = each / (jnp.sum(weights.layers * target.blank, axis=1) + 1e-30)
-        counted = jnp.any(weights.layers > 0, axis=1)
-        share = (left / (jnp.sum(left) / jnp.maximum(jnp.sum(counted), 1) + 1e-30)) ** weights.balance
-        return jnp.sum(each * jax.lax.stop_gradient(share))
+        style_losses = jnp.stack(totals)
+        remaining = style_losses / (jnp.sum(loss_weights.layers * target.blank, axis=1) + 1e-30)
+        weighted = jnp.any(loss_weights.layers > 0, axis=1)
+        mean = jnp.sum(remaining) / jnp.maximum(jnp.sum(weighted), 1)
+        balance = (remaining / (mean + 1e-30)) ** loss_weights.balance
+        return jnp.sum(style_losses * jax.lax.stop_gradient(balance))
 
 
 @dataclass(frozen=True)
 class Regulariser:
-    """A judgement of the picture alone, such as its total variation; its weights are empty.
+    """Judges the picture alone, for example by its total variation; has no loss weights within it.
 
     Attributes:
       name: key of the term.
-      of: from an image `[H, W, 3]` to a scalar.
+      function: computes a scalar from an image `[H, W, 3]` (default `losses.total_variation`).
+      layers: empty, because the term needs no features.
     """
 
     name: str = "tv"
-    of: Callable[[Array], Array] = losses.total_variation
+    function: Callable[[Array], Array] = losses.total_variation
     layers: tuple[str, ...] = ()
 
     def target(self, content: View | None, styles: Sequence[View]) -> tuple[()]:
-        """Nothing."""
+        """Returns an empty target, because the picture is compared with nothing."""
         del content, styles
         return ()
 
     def sums(self, picture: View, target: Any) -> Float[Array, ""]:
-        """The function's value."""
+        """Returns the value of the function."""
         del target
-        return self.of(picture.image)
+        return self.function(picture.image)
 
-    def loss(self, sums: Float[Array, ""], target: Any, weights: Any) -> Float[Array, ""]:
-        """The same."""
-        del target, weights
+    def loss(self, sums: Float[Array, ""], target: Any, loss_weights: Any) -> Float[Array, ""]:
+        """Returns `sums`, which is the value of the function."""
+        del target, loss_weights
         return sums
 
 
 @dataclass(frozen=True)
 class Laplacian:
-    """Edges like the content picture's: `sum_p sum (D(x) - D(content))^2` over windows of `p` pixels.
+    """Compares edges with those of the content picture, at several window sizes.
 
-    Its weights are empty. A picture too small for a window leaves that window out.
+    The loss is `sum_p sum (D_p(x) - D_p(content))^2`, where `D_p` is `losses.laplacian` with windows of `p`
+    pixels. There are no loss weights within this term.
 
     Attributes:
-      windows: sides of the windows that are averaged before the Laplacian, in pixels.
+      windows: sides of the windows, in pixels (default 4 and 16, as in the paper). A picture with a side of
+        less than three windows leaves that size out.
+      name: key of the term.
+      layers: empty, because the term needs no features.
 
-    Source: Li, Xu, Nie and Liu 2017, Laplacian-steered neural style transfer; 4 and 16 are theirs.
+    Source: Li, Xu, Nie and Liu 2017, Laplacian-steered neural style transfer.
     """
 
     windows: tuple[int, ...] = (4, 16)
@@ -268,20 +304,24 @@ class Laplacian:
     layers: tuple[str, ...] = ()
 
     def target(self, content: View | None, styles: Sequence[View]) -> tuple[Array, ...]:
-        """Edges of the content picture, one map for each window."""
+        """Returns the edges of the content picture, one map for each window size.
+
+        Raises:
+          ValueError: there is no content picture.
+        """
         del styles
         if content is None:
             raise ValueError("the Laplacian term needs a content picture")
         return self._edges(content.image)
 
     def sums(self, picture: View, target: tuple[Array, ...]) -> Float[Array, ""]:
-        """Sum of the squared differences of the edges."""
-        pairs = zip(self._edges(picture.image), target, strict=True)
-        return sum((jnp.sum(jnp.square(ours - theirs)) for ours, theirs in pairs), start=jnp.zeros(()))
+        """Returns the sum of the squared differences between the edges."""
+        edges = zip(self._edges(picture.image), target, strict=True)
+        return sum((jnp.sum(jnp.square(ours - theirs)) for ours, theirs in edges), start=jnp.zeros(()))
 
-    def loss(self, sums: Float[Array, ""], target: Any, weights: Any) -> Float[Array, ""]:
-        """The same."""
-        del target, weights
+    def loss(self, sums: Float[Array, ""], target: Any, loss_weights: Any) -> Float[Array, ""]:
+        """Returns `sums`, which is the loss already."""
+        del target, loss_weights
         return sums
 
     def _edges(self, image: Array) -> tuple[Array, ...]:

@@ -1,8 +1,8 @@
-"""What happens between the variable and the network.
+"""Transforms between the optimiser's variable and the network.
 
-Some belong to the picture, `(image) -> image`, and are there when it is finished (`KeepPhoto`, `KeepChroma`).
-`gray` is what the network sees of any picture's colours, `RandomShift`, `(image, key) -> image`, where a step
-looks. Those with numbers of their own are pytrees, so that the numbers are traced.
+`KeepPhoto` and `KeepChroma`, `(image) -> image`, are part of the picture: the finished picture shows them.
+`gray`, `(image) -> image`, and `RandomShift`, `(image, key) -> image`, change only what the network sees.
+Transforms that hold arrays are pytrees, so that the arrays are traced.
 """
 
 from __future__ import annotations
@@ -18,16 +18,16 @@ if TYPE_CHECKING:
 
 
 LUMA = (0.299, 0.587, 0.114)
-"""What red, green and blue give to Y of YIQ, the luminance in Gatys 2016, Preserving color."""
+"""Coefficients of red, green and blue in Y of YIQ, the luminance in Gatys 2016, Preserving color."""
 
 
 def unchanged(image: Float[Array, "h w 3"]) -> Float[Array, "h w 3"]:
-    """See the colours as they are."""
+    """Returns the image as it is."""
     return image
 
 
 def gray(image: Float[Array, "h w 3"]) -> Float[Array, "h w 3"]:
-    """See the luminance only, in three channels."""
+    """Returns the luminance of the image `[H, W, 3]` in three equal channels."""
     luminance = jnp.matmul(image, jnp.array(LUMA, image.dtype), precision="highest")
     return jnp.broadcast_to(luminance[..., None], image.shape)
 
@@ -35,18 +35,18 @@ def gray(image: Float[Array, "h w 3"]) -> Float[Array, "h w 3"]:
 @jax.tree_util.register_dataclass
 @dataclass(frozen=True)
 class KeepPhoto:
-    """The photo where no style shall go.
+    """Puts the photo back where the style must not go.
 
     Attributes:
-      photo: `[H, W, 3]`.
-      share: of the picture being made, `[H, W]`, 0 (the photo) to 1.
+      photo: `[H, W, 3]` in [0, 1].
+      share: `[H, W]`, from 0 (the photo) to 1 (the picture being made).
     """
 
     photo: Float[Array, "h w 3"]
     share: Float[Array, "h w"]
 
     def __call__(self, image: Float[Array, "h w 3"]) -> Float[Array, "h w 3"]:
-        """Mix the two."""
+        """Mixes the photo and the picture being made."""
         share = self.share[..., None]
         return share * image + (1 - share) * self.photo
 
@@ -54,19 +54,21 @@ class KeepPhoto:
 @jax.tree_util.register_dataclass
 @dataclass(frozen=True)
 class KeepChroma:
-    """The content's colours under the luminance of the picture being made (Gatys 2016, Preserving color).
+    """Combines the luminance of the picture being made with the content's colours.
 
-    The luminance is kept within what the colours allow, so that no clipping changes them later; its gradient
-    is that of the unlimited one, which can return.
+    The luminance is limited to the range in which the sum stays in [0, 1], so that later clipping does not
+    change the colours. The gradient ignores the limit, so that a luminance beyond it can come back.
 
     Attributes:
-      chroma: `[H, W, 3]`: the content picture less its luminance.
+      chroma: `[H, W, 3]`, the content picture minus its luminance; see `color.chroma`.
+
+    Source: Gatys et al. 2016, Preserving color in neural style transfer.
     """
 
     chroma: Float[Array, "h w 3"]
 
     def __call__(self, image: Float[Array, "h w 3"]) -> Float[Array, "h w 3"]:
-        """Replace the colours."""
+        """Replaces the colours of the image."""
         luminance = gray(image)
         least = -jnp.min(self.chroma, axis=-1, keepdims=True)
         most = 1 - jnp.max(self.chroma, axis=-1, keepdims=True)
@@ -80,15 +82,16 @@ def sample_window(
     scale: Float[Array, ""] | float,
     angle: Float[Array, ""] | float,
 ) -> Float[Array, "h w c"]:
-    """Resample a scaled and rotated window of an image to the image's own size, differentiably.
+    """Resamples a scaled and rotated window of an image to the image's own size.
 
-    Output position `p` (row, column) shows the input at `centre + scale * R(angle) (p - middle)`, by bilinear
-    interpolation; beyond the border the border's pixels are repeated.
+    Output position `p` (row, column) shows the input at `centre + scale * R(angle) (p - middle)`, where
+    `middle` is the middle of the image. Interpolation is bilinear and differentiable; pixels of the border
+    are repeated beyond it.
 
     Args:
       image: `[H, W, C]`.
       centre: row and column of the window's middle, in pixels.
-      scale: side of the window, as a part of the image's side.
+      scale: side of the window divided by the side of the image.
       angle: rotation in radians.
 
     Returns:
@@ -98,13 +101,13 @@ def sample_window(
     rows = jnp.arange(height)[:, None] - (height - 1) / 2
     columns = jnp.arange(width)[None, :] - (width - 1) / 2
     cos, sin = jnp.cos(angle), jnp.sin(angle)
-    at = [
+    coordinates = [
         centre[0] + scale * (cos * rows - sin * columns),
         centre[1] + scale * (sin * rows + cos * columns),
     ]
 
     def sample(channel: Array) -> Array:
-        return jax.scipy.ndimage.map_coordinates(channel, at, order=1, mode="nearest")
+        return jax.scipy.ndimage.map_coordinates(channel, coordinates, order=1, mode="nearest")
 
     return jax.vmap(sample, in_axes=-1, out_axes=-1)(image)
 
@@ -112,19 +115,21 @@ def sample_window(
 @jax.tree_util.register_dataclass
 @dataclass(frozen=True)
 class RandomShift:
-    """See the picture through a new random crop and rotation at each step (Joshi and Hu).
+    """Shows the network a new random crop and rotation of the picture at each step (Joshi and Hu).
 
-    The report gives the factor only. Here a window of `factor` times the picture's sides lies anywhere within
-    the picture and is turned by an angle drawn evenly from +-(1 - factor) radians.
+    The report gives only the factor. Here the window has `factor` times the sides of the picture, its centre
+    is drawn uniformly such that the unrotated window lies within the picture, and its angle is drawn
+    uniformly from +-(1 - factor) radians.
 
     Attributes:
-      factor: side of the window, as a part of the picture's side; they use 0.95 to 0.99. Traced.
+      factor: side of the window divided by the side of the picture, traced; default 0.97, and 0.95 to 0.99 in
+        the report.
     """
 
     factor: Float[Array, ""] | float = 0.97
 
     def __call__(self, image: Float[Array, "h w 3"], key: PRNGKeyArray) -> Float[Array, "h w 3"]:
-        """Draw a window and resample it to the picture's size."""
+        """Draws a window and resamples it to the size of the picture."""
         middle = (jnp.array(image.shape[:2]) - 1) / 2
         margin = (1 - self.factor) * middle
         to_centre, to_angle = jax.random.split(key)

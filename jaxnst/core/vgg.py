@@ -1,6 +1,6 @@
 """VGG19 without its classifier, in Flax: layer names, the network, and the features of one image.
 
-It knows shapes and names; where weights come from is the business of `jaxnst.io.weights.load`.
+Weights are arguments; `jaxnst.io.weights` loads them.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from jaxtyping import Array, Float
 
 BLOCKS = ((64, 2), (128, 2), (256, 4), (512, 4), (512, 4))
-"""Channels and convolutions of each block (Simonyan and Zisserman 2015, table 1, column E)."""
+"""Numbers of channels and convolutions of each block (Simonyan and Zisserman 2015, table 1, column E)."""
 
 
 def _layer_names() -> Iterable[str]:
@@ -33,32 +33,32 @@ def _layer_names() -> Iterable[str]:
 
 
 LAYERS = tuple(_layer_names())
-"""All 37 layer names in network order; `conv*` is before the ReLU."""
+"""All 37 layer names in network order; `conv*` features are those before the ReLU."""
 
 
 def channels(layer: str) -> int:
-    """Number of channels of a layer (`N_l` in the papers)."""
+    """Returns the number of channels of a layer (`N_l` in the papers)."""
     return BLOCKS[int(layer[4]) - 1][0]
 
 
 def stride(layer: str) -> int:
-    """Pixels of the image per position of the layer, along each side: 1, 2, 4, 8, 16 or 32."""
+    """Returns the distance of a layer's positions in pixels of the image: 1, 2, 4, 8, 16 or 32."""
     block = int(layer[4]) - 1
     return 2 ** (block + 1 if layer.startswith("pool") else block)
 
 
 def _windows(x: Float[Array, "h w c"]) -> list[Float[Array, "h2 w2 c"]]:
-    """The four pixels of each 2x2 window in reading order; odd edges are dropped."""
+    """Returns the four pixels of every 2x2 window in reading order, without odd edges."""
     h, w, c = x.shape
     x = x[: h // 2 * 2, : w // 2 * 2].reshape(h // 2, 2, w // 2, 2, c)
     return [x[:, row, :, column] for row in (0, 1) for column in (0, 1)]
 
 
 def max_pool(x: Float[Array, "h w c"]) -> Float[Array, "h2 w2 c"]:
-    """Largest of each 2x2 window, stride 2; odd edges are dropped.
+    """Computes the maximum of each 2x2 window, stride 2; odd edges are dropped.
 
-    Of equal values the first in reading order gets the gradient, as in PyTorch (flat regions are full of
-    ties). Comparisons of slices, because the gradient of XLA's own pooling costs a tenth more on a CPU.
+    Of equal values the first in reading order gets the gradient, as in PyTorch; flat regions have many ties.
+    The maximum compares slices, because the gradient of XLA's own pooling costs a tenth more on a CPU.
     """
 
     def larger(a: Array, b: Array) -> Array:
@@ -69,24 +69,28 @@ def max_pool(x: Float[Array, "h w c"]) -> Float[Array, "h2 w2 c"]:
 
 
 def average_pool(x: Float[Array, "h w c"]) -> Float[Array, "h2 w2 c"]:
-    """Mean of each 2x2 window, stride 2; odd edges are dropped."""
+    """Computes the mean of each 2x2 window, stride 2; odd edges are dropped."""
     top_left, top_right, bottom_left, bottom_right = _windows(x)
     return (top_left + top_right + bottom_left + bottom_right) / 4
 
 
 def l2_pool(x: Float[Array, "h w c"]) -> Float[Array, "h2 w2 c"]:
-    """Root of the sum of squares of each 2x2 window, stride 2, as `LPPool2d`; odd edges are dropped."""
-    squares = sum(jnp.square(of) for of in _windows(x))
-    # The root's slope at zero is infinite; windows of zeros, frequent after a ReLU, get none.
+    """Computes the root of the sum of squares of each 2x2 window, stride 2, as PyTorch's `LPPool2d` does.
+
+    Odd edges are dropped.
+    """
+    squares = sum(jnp.square(pixels) for pixels in _windows(x))
+    # The slope of the root at zero is infinite. Windows of zeros, frequent after a ReLU, get a slope of zero.
     return jnp.where(squares > 0, jnp.sqrt(jnp.where(squares > 0, squares, 1)), 0)
 
 
 POOLINGS: Mapping[str, Callable] = {"max": max_pool, "average": average_pool, "l2": l2_pool}
+"""Poolings by name."""
 
 
 @dataclass(frozen=True)
 class Rescaled:
-    """A pooling times a factor that brings its outputs back to the size that max pooling gives.
+    """Multiplies a pooling by a factor that makes its outputs about as large as those of max pooling.
 
     Attributes:
       pooling: a value of `POOLINGS`.
@@ -97,51 +101,54 @@ class Rescaled:
     factor: float
 
     def __call__(self, x: Float[Array, "h w c"]) -> Float[Array, "h2 w2 c"]:
-        """Pool and multiply."""
+        """Pools a feature map and multiplies the result."""
         return self.factor * self.pooling(x)
 
 
 POOLING_FACTORS: Mapping[str, float] = {"max": 1.0, "average": 2.0, "l2": 0.78}
-"""For `Rescaled`: what Crowson's style-transfer-pytorch multiplies with; Gatys does not rescale."""
+"""Factors for `Rescaled`, as in Crowson's style-transfer-pytorch; Gatys does not rescale."""
 
 
 def zeros(convolve: Callable[[Array], Array], x: Float[Array, "h w i"]) -> Float[Array, "h w o"]:
-    """Convolve as the network was trained: with zeros around the feature map."""
+    """Convolves a feature map with zeros around it, as the network was trained."""
     return convolve(x)
 
 
 def reflect(convolve: Callable[[Array], Array], x: Float[Array, "h w i"]) -> Float[Array, "h w o"]:
-    """Convolve a feature map whose mirror image, without the border itself, lies around it."""
+    """Convolves a feature map with its mirror image around it; the border itself is not repeated."""
     return _padded(convolve, x, "reflect")
 
 
 def replicate(convolve: Callable[[Array], Array], x: Float[Array, "h w i"]) -> Float[Array, "h w o"]:
-    """Convolve a feature map around which its border's values go on."""
+    """Convolves a feature map with its border's values repeated around it."""
     return _padded(convolve, x, "edge")
 
 
 def _padded(convolve: Callable[[Array], Array], x: Array, mode: str) -> Array:
-    """The ring is made here and what `convolve` makes of it cut off, so that every algorithm can serve."""
+    """Adds the ring before the convolution and cuts its output off, so that every convolution can be used."""
     return convolve(jnp.pad(x, ((1, 1), (1, 1), (0, 0)), mode=mode))[1:-1, 1:-1]
 
 
 PADDINGS: Mapping[str, Callable] = {"zeros": zeros, "reflect": reflect, "replicate": replicate}
+"""Paddings by name; each convolves a feature map with a function that pads with zeros."""
 
 
 @jax.custom_jvp
-def relu(x: Array, one: Float[Array, ""] | None = None) -> Array:
-    """`max(x, 0)`, whose gradient is known from what comes out, so that what goes in need not be kept.
+def relu(x: Array, opaque_one: Float[Array, ""] | None = None) -> Array:
+    """Computes `max(x, 0)`; its gradient depends on the output only, so the input need not be kept.
 
     Args:
       x: a feature map before the ReLU.
-      one: on a CPU the number 1, unknown to the compiler. XLA computes cheap functions anew for each that
-        uses them, and then keeps what goes into a ReLU and two copies of what comes out. Not if it divides.
+      opaque_one: the number 1 as an argument of the program, whose value the compiler does not know; None
+        (the default) on accelerators. The output is divided by it, because XLA on a CPU recomputes cheap
+        functions for each use: it would then keep the input and two copies of the output. It does not
+        recompute divisions.
 
     Returns:
-      The feature map after it.
+      The feature map after the ReLU.
     """
     positive = jnp.maximum(x, 0)
-    return positive if one is None else positive / one
+    return positive if opaque_one is None else positive / opaque_one
 
 
 @relu.defjvp
@@ -151,11 +158,11 @@ def _relu_jvp(primals: tuple[Array, Any], tangents: tuple[Array, Any]) -> tuple[
 
 
 class InputTransform(nn.Module):
-    """RGB in [0, 1] to what the weights were trained on: `(image * scale - mean) / std`."""
+    """Turns RGB in [0, 1] into the input that the weights were trained on: `(image * scale - mean) / std`."""
 
     @nn.compact
     def __call__(self, image: Float[Array, "h w 3"]) -> Float[Array, "h w 3"]:
-        """Apply it to one image."""
+        """Transforms one image."""
         scale = self.param("scale", nn.initializers.ones, ())
         mean = self.param("mean", nn.initializers.zeros, (3,))
         std = self.param("std", nn.initializers.ones, (3,))
@@ -163,14 +170,14 @@ class InputTransform(nn.Module):
 
 
 class Convolution(nn.Module):
-    """A 3x3 convolution with a bias; by Winograd's algorithm where `for_cpu` has changed the weights.
+    """Convolves with a 3x3 kernel and adds a bias, by Winograd's algorithm if `for_cpu` made filters for it.
 
-    Input and output have the weights' type.
+    Input and output have the dtype of the weights.
 
     Attributes:
-      channels: of the output.
-      padding: a value of `PADDINGS`.
-      precision: of products of float32 on accelerators.
+      channels: number of output channels.
+      padding: a value of `PADDINGS` (default `zeros`).
+      precision: precision of float32 products on accelerators (default: exact).
     """
 
     channels: int
@@ -179,12 +186,12 @@ class Convolution(nn.Module):
 
     @nn.compact
     def __call__(self, x: Float[Array, "h w i"]) -> Float[Array, "h w o"]:
-        """Apply it to one feature map."""
+        """Convolves one feature map."""
         if self.has_variable("params", "winograd"):
             weights = self.get_variable("params", "winograd")
             convolve = conv.winograd
         else:
-            # Weights come from files; Flax traces the initializer each time, and random ones take long.
+            # Weights come from files, but Flax traces the initializer each time, and random ones take long.
             weights = self.param("kernel", nn.initializers.zeros, (3, 3, x.shape[-1], self.channels))
             convolve = partial(conv.direct, precision=self.precision)
         bias = self.param("bias", nn.initializers.zeros, (self.channels,)).astype(weights.dtype)
@@ -192,13 +199,13 @@ class Convolution(nn.Module):
 
 
 class VGG19(nn.Module):
-    """The network up to the deepest layer asked for.
+    """Runs the network up to the deepest requested layer.
 
     Attributes:
-      layers: names from `LAYERS` whose outputs are returned.
-      pooling: a value of `POOLINGS`, or any function `[H, W, C] -> [H // 2, W // 2, C]`.
-      padding: a value of `PADDINGS`.
-      precision: of products of float32 on accelerators.
+      layers: names from `LAYERS` whose outputs are returned (default: all).
+      pooling: a value of `POOLINGS` (default `max_pool`), or any function `[H, W, C] -> [H // 2, W // 2, C]`.
+      padding: a value of `PADDINGS` (default `zeros`).
+      precision: precision of float32 products on accelerators (default: exact).
 
     Source: Simonyan and Zisserman 2015, Very deep convolutional networks for large-scale image recognition.
     """
@@ -210,71 +217,73 @@ class VGG19(nn.Module):
 
     @nn.compact
     def __call__(self, image: Float[Array, "h w 3"]) -> dict[str, Float[Array, "h_l w_l c_l"]]:
-        """Return `{name: feature map}` of the layers asked for, for one image (RGB, [0, 1]).
+        """Returns `{layer: feature map}` of the requested layers for one image (RGB, [0, 1]).
 
-        A ReLU that nobody looks at comes after max pooling: they commute, and there is a quarter of the work.
+        A ReLU whose output is not requested is computed after max pooling: the two commute, and it costs a
+        quarter there.
         """
         x = InputTransform(name="input")(image)
-        one = self.get_variable("params", "one")
-        found = {}
+        opaque_one = self.get_variable("params", "opaque_one")
+        maps = {}
         deepest = max((LAYERS.index(layer) for layer in self.layers), default=-1)
         for layer, following in itertools.pairwise((*LAYERS[: deepest + 1], "")):
             if layer.startswith("conv"):
                 x = Convolution(channels(layer), self.padding, self.precision, name=layer)(x)
             elif layer.startswith("pool"):
                 x = self.pooling(x)
-                x = relu(x, one) if self.pooling is max_pool else x
+                x = relu(x, opaque_one) if self.pooling is max_pool else x
             elif layer in self.layers or not (following.startswith("pool") and self.pooling is max_pool):
-                x = relu(x, one)
+                x = relu(x, opaque_one)
             if layer in self.layers:
-                found[layer] = x
-        return found
+                maps[layer] = x
+        return maps
 
 
 def up_to_deepest(params: Mapping[str, Any], layers: Iterable[str]) -> dict[str, Any]:
-    """The weights that these layers need."""
+    """Returns the weights that the network needs up to the deepest of these layers."""
     deepest = max(map(LAYERS.index, layers), default=-1)
     return {name: params[name] for name in ("input", *LAYERS[: deepest + 1]) if name in params}
 
 
 def for_cpu(params: Mapping[str, Any]) -> dict[str, Any]:
-    """Change the weights into the form with which a CPU is fastest, and needs the least memory in all.
+    """Converts the weights to the form that is fastest on a CPU and needs the least memory overall.
 
-    Winograd's filters take the place of the kernels where they pay. They are four times as large, 0.2 GB to
-    conv5_1; their gradient is lost. And there is a `one`, for `relu`.
+    Kernels are replaced by Winograd's filters where these are faster. The filters are four times as large,
+    0.2 GB up to conv5_1, and have no gradient. An entry `opaque_one` is added for `relu`.
 
     Args:
-      params: as `features` takes them.
+      params: weights, as `features` takes them.
 
     Returns:
-      Params that `features` takes as well.
+      Weights in the new form, which `features` also takes.
     """
-    layers = {
-        name: {"winograd": conv.winograd_filters(of["kernel"]), "bias": of["bias"]}
-        if "kernel" in of and min(of["kernel"].shape[2:]) >= 256
-        else of
-        for name, of in params.items()
-    }
-    return layers | {"one": jnp.ones(())}
+
+    def converted(layer: Mapping[str, Array]) -> Mapping[str, Array]:
+        if "kernel" in layer and min(layer["kernel"].shape[2:]) >= 256:
+            return {"winograd": conv.winograd_filters(layer["kernel"]), "bias": layer["bias"]}
+        return layer
+
+    return {name: converted(layer) for name, layer in params.items()} | {"opaque_one": jnp.ones(())}
 
 
 def in_bfloat16(params: Mapping[str, Any]) -> dict[str, Any]:
-    """Round the convolutions' weights, so that feature maps are bfloat16 too, but for the first layer.
+    """Rounds the weights of all convolutions but the first to bfloat16.
 
-    That sees the picture, of whose 256 levels bfloat16 would leave a half.
+    Their feature maps then are bfloat16 too. The first convolution stays exact because it sees the picture:
+    bfloat16 would keep only half of the picture's 256 levels.
 
     Args:
-      params: as `features` takes them.
+      params: weights, as `features` takes them.
 
     Returns:
-      Params that `features` takes as well.
+      Rounded weights, which `features` also takes.
     """
-    kept = ("input", "conv1_1")
+    exact = ("input", "conv1_1")
 
-    def rounded(of: Any) -> Any:
-        return jax.tree.map(lambda weights: weights.astype(jnp.bfloat16), of)
+    def rounded(layer: Any) -> Any:
+        return jax.tree.map(lambda weights: weights.astype(jnp.bfloat16), layer)
 
-    return {name: of if name in kept else rounded(of) for name, of in params.items()}
+    return {name: layer if name in exact else rounded(layer) for name, layer in params.items()}
 
 
 def features(
@@ -285,18 +294,18 @@ def features(
     padding: Callable = zeros,
     precision: jax.lax.Precision = conv.EXACT,
 ) -> dict[str, Float[Array, "h_l w_l c_l"]]:
-    """Feature maps of one image.
+    """Computes feature maps of one image.
 
     Args:
-      params: `jaxnst.io.weights.load.load_weights(...).params`, or the same tree with your own numbers.
-      image: float32 `[H, W, 3]`, RGB, [0, 1]; both sides at least the deepest layer's `stride`.
+      params: the network's weights, for example `jaxnst.io.weights.load.load_weights("caffe").params`.
+      image: float32 `[H, W, 3]`, RGB, [0, 1]; both sides are at least the deepest layer's `stride`.
       layers: names from `LAYERS`.
-      pooling: a value of `POOLINGS`, or a function of your own; default `max_pool`.
-      padding: a value of `PADDINGS`; default `zeros`, as the network was trained.
-      precision: of products of float32 on accelerators; on a CPU they are exact.
+      pooling: a value of `POOLINGS` (default `max_pool`), or any function `[H, W, C] -> [H // 2, W // 2, C]`.
+      padding: a value of `PADDINGS` (default `zeros`, as the network was trained).
+      precision: precision of float32 products on accelerators (default: exact); they are exact on a CPU.
 
     Returns:
-      `{layer: [H_l, W_l, C_l]}`, of the type that the layer's weights have.
+      `{layer: [H_l, W_l, C_l]}`, with the dtype of the layer's weights.
 
     Raises:
       ValueError: a name is not in `LAYERS`, or the image is smaller than a layer's stride.

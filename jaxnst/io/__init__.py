@@ -1,1 +1,1 @@
-"""Pictures, masks, arrays and network weights in files, read and written."""
+"""Reads and writes files: pictures, masks, arrays and network weights."""

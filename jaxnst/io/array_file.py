@@ -1,34 +1,46 @@
-"""Where long work left off: arrays and a few words about them in one HDF5 file, whole or not there."""
+"""Named arrays and JSON metadata in one HDF5 file, and pytrees as lists of arrays for it.
+
+A file appears whole or not at all, and a damaged one is noticed when it is read. What the arrays mean is for
+the caller to know.
+"""
 
 from __future__ import annotations
 
 import hashlib
 import json
 import zlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import h5py
+import jax
+import jax.numpy as jnp
 import numpy as np
 
-from jaxnst.io import save as saving
+from jaxnst.io.files import written_aside
+
+if TYPE_CHECKING:
+    from jaxtyping import Array
+
+T = TypeVar("T")
 
 
 def save(path: Path, arrays: Mapping[str, np.ndarray], about: Mapping[str, Any]) -> None:
-    """Write a checkpoint over the one before.
+    """Writes named arrays and their metadata, replacing the file that was there.
 
     Args:
-      path: of the file.
-      arrays: by name, a `/` in it makes groups; of any type that HDF5 has.
-      about: what JSON can hold.
+      path: the file to write.
+      arrays: by name; a `/` in a name makes an HDF5 group. Any dtype that HDF5 supports.
+      about: the metadata; any mapping that JSON can represent.
 
     Raises:
-      OSError: the disk is full or the like; the old file is still there.
+      OSError: the write failed, for example because the disk is full; the old file is unchanged.
+      TypeError: an array has a dtype that HDF5 does not support; the old file is unchanged.
     """
-    # Each time the same name aside, so that what a kill leaves there goes with the next checkpoint.
+    # One temporary name for each path: the next save overwrites what a killed process left behind.
     digits = hashlib.sha256(path.name.encode()).hexdigest()[:32]
-    with saving.written_aside(path, digits) as aside, h5py.File(aside, "w") as file:
+    with written_aside(path, digits) as aside, h5py.File(aside, "w") as file:
         for name, array in arrays.items():
             file[f"arrays/{name}"] = array
         file.attrs["about"] = json.dumps(dict(about))
@@ -36,7 +48,14 @@ def save(path: Path, arrays: Mapping[str, np.ndarray], about: Mapping[str, Any])
 
 
 def about(path: Path) -> dict[str, Any] | None:
-    """What is said about the arrays of a checkpoint; None if there is none, or none that can be read."""
+    """Reads only the metadata of a file that `save` wrote.
+
+    Args:
+      path: the file to read.
+
+    Returns:
+      The metadata, as JSON restores it: tuples have become lists. None if the file is missing or unreadable.
+    """
     try:
         with h5py.File(path, "r") as file:
             return json.loads(str(file.attrs["about"]))
@@ -45,25 +64,70 @@ def about(path: Path) -> dict[str, Any] | None:
 
 
 def load(path: Path) -> tuple[dict[str, np.ndarray], dict[str, Any]] | None:
-    """Read a checkpoint: its arrays and what is said about them; None as for `about`, or if it is damaged."""
-    said, found = about(path), {}
+    """Reads a file that `save` wrote.
 
-    def keep(name: str, item: h5py.Group | h5py.Dataset) -> None:
+    Args:
+      path: the file to read.
+
+    Returns:
+      The arrays by name, and the metadata. None if the file is missing, unreadable or damaged.
+    """
+    metadata, arrays = about(path), {}
+
+    def read(name: str, item: h5py.Group | h5py.Dataset) -> None:
         if isinstance(item, h5py.Dataset):
-            found[name.removeprefix("arrays/")] = np.asarray(item[()])
+            arrays[name.removeprefix("arrays/")] = np.asarray(item[()])
 
     try:
         with h5py.File(path, "r") as file:
-            file.visititems(keep)
-            whole = file.attrs["checksum"] == _checksum(found)
+            file.visititems(read)
+            intact = file.attrs["checksum"] == _checksum(arrays)
     except (OSError, KeyError, RuntimeError):
         return None
-    return (found, said) if whole and said is not None else None
+    return (arrays, metadata) if intact and metadata is not None else None
+
+
+def leaves_of(tree: Any) -> list[np.ndarray]:
+    """Lists the arrays of a pytree as NumPy arrays, bit for bit.
+
+    Args:
+      tree: a pytree of arrays; random keys become their key data (uint32).
+
+    Returns:
+      The leaves in the order of `jax.tree.leaves`.
+    """
+    leaves = jax.tree.leaves(tree)
+    return [np.asarray(jax.random.key_data(leaf) if _is_key(leaf) else leaf) for leaf in leaves]
+
+
+def with_leaves(like: T, leaves: Sequence[np.ndarray]) -> T:
+    """Rebuilds a pytree from the list that `leaves_of` made of it.
+
+    Args:
+      like: a pytree of the same structure, of arrays or of shapes and dtypes.
+      leaves: the arrays, in order.
+
+    Returns:
+      A pytree of the structure of `like`, its leaves NumPy arrays; random keys are keys again.
+
+    Raises:
+      ValueError: the number of leaves is not that of the structure.
+    """
+    pairs = list(zip(jax.tree.leaves(like), leaves, strict=True))
+    return jax.tree.unflatten(jax.tree.structure(like), [_restored(*pair) for pair in pairs])
+
+
+def _restored(like: Array, leaf: np.ndarray) -> Any:
+    return jax.random.wrap_key_data(jnp.asarray(leaf)) if _is_key(like) else leaf
+
+
+def _is_key(leaf: Array) -> bool:
+    return jnp.issubdtype(leaf.dtype, jax.dtypes.prng_key)
 
 
 def _checksum(arrays: Mapping[str, np.ndarray]) -> int:
-    """Of all bytes: HDF5 itself would not tell a flipped one."""
-    found = 0
+    """Computes the CRC-32 of names and bytes, because HDF5 does not notice a flipped bit by itself."""
+    checksum = 0
     for name in sorted(arrays):
-        found = zlib.crc32(np.ascontiguousarray(arrays[name]).data, zlib.crc32(name.encode(), found))
-    return found
+        checksum = zlib.crc32(np.ascontiguousarray(arrays[name]).data, zlib.crc32(name.encode(), checksum))
+    return checksum

@@ -1,7 +1,7 @@
-"""Pictures in: whatever holds a picture becomes float32 RGB in [0, 1], at the size that is wanted.
+"""Pictures in: files, PIL images and arrays become float32 RGB in [0, 1], and are resized.
 
 Knows about files, Pillow, EXIF and colour profiles; knows nothing about JAX, PyTorch or style transfer.
-Pillow reads 16-bit gray at full depth but 16-bit RGB at 8 bits; so does this module.
+Pillow reads 16-bit gray at full depth but 16-bit RGB at 8 bits, and so does this module.
 """
 
 from __future__ import annotations
@@ -20,33 +20,34 @@ import numpy.typing as npt
 from PIL import Image, ImageCms, ImageOps, UnidentifiedImageError
 
 from jaxnst.errors import InputError
+from jaxnst.io.files import PathLike, expand, reason
 
 if TYPE_CHECKING:
     from jaxtyping import Float
 
-PathLike: TypeAlias = str | os.PathLike[str]
 Picture: TypeAlias = PathLike | Image.Image | npt.ArrayLike
 
-PROFILE_MODES = {b"GRAY": "L", b"RGB ": "RGB", b"CMYK": "CMYK"}  # an ICC header's colour space -> Pillow mode
+PROFILE_MODES = {b"GRAY": "L", b"RGB ": "RGB", b"CMYK": "CMYK"}  # ICC header's colour space -> Pillow mode
 
-_FILTERS = threading.Lock()  # Python has one set of warning filters for all threads
+_FILTERS = threading.Lock()  # all threads share Python's warning filters
 
-RANGE_TOLERANCE = 1e-3  # resizing and 16-bit floats overshoot [0, 1] by this much, and mean no harm
+RANGE_TOLERANCE = 1e-3  # resizing and 16-bit floats overshoot [0, 1] by up to this much
 
 
 def read_image(picture: Picture, argument: str = "image") -> Float[np.ndarray, "h w 3"]:
-    """Turn a file, a PIL image or an array into upright sRGB over white.
+    """Reads a picture as RGB: turned upright by EXIF, converted to sRGB, and composited over white.
 
     Args:
       picture: a path; a PIL image of any mode; or an array (NumPy, JAX, PyTorch) `[H, W]`, `[H, W, 1]`,
-        `[H, W, 3]` or `[H, W, 4]`, uint8, uint16 or float in [0, 1]. Of an animation, the first frame.
-      argument: the name of the argument in error messages; default "image".
+        `[H, W, 3]` or `[H, W, 4]`, uint8, uint16 or float in [0, 1]. An animation gives its first frame.
+      argument: name of the argument in error messages; default "image".
 
     Returns:
       A new float32 array `[H, W, 3]` in [0, 1], sRGB-encoded.
 
     Raises:
-      InputError: no such file, not a picture, truncated, empty, or an array of another shape, type or range.
+      InputError: the file is missing, damaged or not a picture, or the array has an unsupported shape, dtype
+        or range.
     """
     if isinstance(picture, (str, os.PathLike)):
         return _from_pil(open_image(picture, argument), argument)
@@ -56,35 +57,35 @@ def read_image(picture: Picture, argument: str = "image") -> Float[np.ndarray, "
 
 
 def as_list(pictures: Any) -> list[Picture]:
-    """One picture, several in a list or tuple, or None, as a list."""
+    """Returns a list of pictures for one picture, a list or tuple of pictures, or None (an empty list)."""
     if pictures is None:
         return []
     return list(pictures) if isinstance(pictures, list | tuple) else [pictures]
 
 
 def fit_size(shape: tuple[int, int], size: int) -> tuple[int, int]:
-    """The height and width at which the longer side is `size` and the proportions are kept.
+    """Computes the height and width that give the longer side `size` pixels and keep the aspect ratio.
 
     Args:
-      shape: height and width now, in pixels.
-      size: the longer side to have, in pixels, at least 1.
+      shape: current height and width in pixels.
+      size: new length of the longer side in pixels, at least 1.
 
     Returns:
-      Height and width; the shorter side is rounded, and at least 1.
+      New height and width in pixels; the shorter side is rounded, and at least 1.
     """
     height, width = (max(1, round(side * size / max(shape))) for side in shape)
     return height, width
 
 
 def resize(array: Float[np.ndarray, "h w c"], size: tuple[int, int]) -> Float[np.ndarray, "h2 w2 c"]:
-    """Resample with Pillow's antialiased Lanczos filter, in float: nothing is rounded to 8 bits.
+    """Resamples a picture in float32 with Pillow's antialiased Lanczos filter.
 
     Args:
       array: float32 `[H, W, C]` in [0, 1], any number of channels.
-      size: the height and width to have, in pixels.
+      size: new height and width in pixels.
 
     Returns:
-      Float32 `[*size, C]`, clipped to [0, 1] (Lanczos overshoots); or `array` itself if the size is the same.
+      Float32 `[*size, C]`, clipped to [0, 1] because Lanczos overshoots; `array` itself if it has this size.
     """
     if array.shape[:2] == tuple(size):
         return array
@@ -98,37 +99,40 @@ def resize(array: Float[np.ndarray, "h w c"], size: tuple[int, int]) -> Float[np
     return np.stack([np.asarray(channel) for channel in channels], axis=-1).clip(0, 1)
 
 
-def expand(path: PathLike) -> Path:
-    """A path with `~` resolved, where that is somebody's home."""
-    try:
-        return Path(path).expanduser()
-    except RuntimeError:  # "~scan.png" is a file, not somebody's home
-        return Path(path)
-
-
 def open_image(path: PathLike, argument: str) -> Image.Image:
-    """A picture file with all its pixels decoded; InputError names `argument` where that fails."""
-    given = os.fspath(path)
-    data = _read_bytes(expand(path), given, argument)
+    """Opens a picture file and decodes all its pixels.
+
+    Args:
+      path: the file; `~` is the home folder.
+      argument: name of the argument in error messages.
+
+    Returns:
+      A PIL image of the file's own mode and orientation.
+
+    Raises:
+      InputError: the file is missing, unreadable, empty, damaged, too large for Pillow, or not a picture.
+    """
+    name = repr(os.fspath(path))
+    data = _read_bytes(expand(path), name, argument)
     if not data:
-        raise InputError(f"{argument}: {given!r} is an empty file; give a picture.")
-    return _decoded(io.BytesIO(data), repr(given), argument)
+        raise InputError(f"{argument}: {name} is an empty file; give a picture.")
+    return _decoded(io.BytesIO(data), name, argument)
 
 
 def _decoded(source: io.BytesIO | Image.Image, name: str, argument: str) -> Image.Image:
-    """A PIL image with all its pixels, so that damage shows now and not later."""
+    """Decodes all pixels of an image, so that damage is noticed here."""
     try:
         image = source if isinstance(source, Image.Image) else _opened(source)
         image.load()
     except UnidentifiedImageError as error:
-        raise InputError(f"{argument}: {name} is no picture that Pillow reads; try PNG or JPEG.") from error
+        raise InputError(f"{argument}: {name} is not a picture Pillow can read; use PNG or JPEG.") from error
     except Image.DecompressionBombError as error:
         advice = "make it smaller, or set PIL.Image.MAX_IMAGE_PIXELS = None if you trust it"
-        raise InputError(f"{argument}: {name} has more pixels than Pillow opens; {advice}.") from error
+        raise InputError(f"{argument}: {name} has more pixels than Pillow allows; {advice}.") from error
     except MemoryError:
         raise
-    except Exception as error:  # Pillow's decoders raise whatever the damage makes them stumble over
-        raise InputError(f"{argument}: {name} is truncated or damaged ({error}); use a whole one.") from error
+    except Exception as error:  # Pillow's decoders raise many types, depending on the damage
+        raise InputError(f"{argument}: {name} is truncated or damaged ({error}); replace it.") from error
     return image
 
 
@@ -138,26 +142,19 @@ def _opened(source: io.BytesIO) -> Image.Image:
         return Image.open(source)
 
 
-def _read_bytes(path: Path, given: str, argument: str) -> bytes:
+def _read_bytes(path: Path, name: str, argument: str) -> bytes:
     try:
         return path.read_bytes()
     except FileNotFoundError as error:
-        raise InputError(f"{argument}: there is no file {given!r}; {_near(path)}") from error
+        raise InputError(f"{argument}: there is no file {name}; {_similar_files(path)}") from error
     except IsADirectoryError as error:
-        raise InputError(f"{argument}: {given!r} is a folder; give the path of one picture.") from error
+        raise InputError(f"{argument}: {name} is a folder; give the path of one picture.") from error
     except (OSError, ValueError) as error:  # ValueError: a null character in the path
-        raise InputError(
-            f"{argument}: {given!r} cannot be read ({reason(error)}); check the path."
-        ) from error
+        raise InputError(f"{argument}: {name} cannot be read ({reason(error)}); check the path.") from error
 
 
-def reason(error: Exception) -> str:
-    """Why the system refused, in its own words."""
-    return getattr(error, "strerror", None) or str(error)
-
-
-def _near(path: Path) -> str:
-    """What to say about a missing file: similar names beside it, whatever their capitals."""
+def _similar_files(path: Path) -> str:
+    """Suggests files with similar names, upper or lower case, in the folder of a missing file."""
     try:
         names = {entry.name.lower(): entry for entry in sorted(path.parent.iterdir()) if entry.is_file()}
     except OSError:
@@ -167,10 +164,10 @@ def _near(path: Path) -> str:
 
 
 def _from_pil(image: Image.Image, argument: str) -> Float[np.ndarray, "h w 3"]:
-    """A decoded PIL image of any mode as RGB over white."""
+    """Converts a decoded PIL image of any mode to RGB over white."""
     if 0 in image.size:
-        raise InputError(f"{argument}: the picture is {image.width}x{image.height}; use one that has pixels.")
-    with contextlib.suppress(Exception):  # EXIF can be too broken to hold an orientation; the pixels are fine
+        raise InputError(f"{argument}: the picture is {image.width}x{image.height}; use one with pixels.")
+    with contextlib.suppress(Exception):  # broken EXIF must not keep the pixels from being read
         image = ImageOps.exif_transpose(image)
     profile = image.info.get("icc_profile") if image.mode != "LAB" else None
     if image.mode in ("I", "F") or image.mode.startswith("I;16"):
@@ -178,13 +175,13 @@ def _from_pil(image: Image.Image, argument: str) -> Float[np.ndarray, "h w 3"]:
     if not image.has_transparency_data:
         return _unit(_to_srgb(image, profile, argument))
     rgba = (image.convert("LA") if image.mode == "La" else image).convert("RGBA")
-    # A gray picture's profile is for gray, so its colour is taken back to one channel.
+    # The profile of a gray picture needs one channel, but `convert` has made three.
     colour = rgba.getchannel("R") if Image.getmodebase(image.mode) == "L" else rgba.convert("RGB")
     return _over_white(_unit(_to_srgb(colour, profile, argument)), _unit(rgba.getchannel("A"))[..., None])
 
 
 def _from_deep_gray(image: Image.Image, profile: bytes | None, argument: str) -> Float[np.ndarray, "h w 3"]:
-    """Gray of more than 8 bits, which Pillow's own conversions would clip to 255."""
+    """Converts gray of more than 8 bits to RGB; Pillow's own conversion would clip it to 255."""
     gray = np.asarray(image)
     opaque = gray != image.info.get("transparency", -1)
     if image.mode == "I" and gray.min() >= 0 and gray.max() <= 65535:
@@ -192,7 +189,7 @@ def _from_deep_gray(image: Image.Image, profile: bytes | None, argument: str) ->
     gray = _to_floats(gray, argument)
     rgb = np.repeat(gray[..., None], 3, axis=-1)
     if profile:
-        # Pillow can only convert to 8-bit RGB: convert its 256 levels, and interpolate between them.
+        # Pillow converts to 8-bit RGB only: convert 256 levels and interpolate between them.
         levels = np.arange(256, dtype=np.uint8)
         curve = _unit(_to_srgb(Image.fromarray(levels[None]), profile, argument))[0]
         rgb = np.stack([np.interp(gray, levels / 255, channel) for channel in curve.T], axis=-1)
@@ -200,7 +197,7 @@ def _from_deep_gray(image: Image.Image, profile: bytes | None, argument: str) ->
 
 
 def _to_srgb(image: Image.Image, profile: bytes | None, argument: str) -> Image.Image:
-    """RGB of a picture without alpha, converted from its ICC profile, if it has one, to sRGB."""
+    """Converts a picture without alpha to RGB, and from its ICC profile, if there is one, to sRGB."""
     if profile:
         mode = "CMYK" if image.mode == "CMYK" else Image.getmodebase(image.mode)
         try:
@@ -209,7 +206,7 @@ def _to_srgb(image: Image.Image, profile: bytes | None, argument: str) -> Image.
                 raise ValueError(f"it is for {wanted}, the picture is {mode}")
             source = ImageCms.ImageCmsProfile(io.BytesIO(profile))
             srgb = ImageCms.createProfile("sRGB")
-            # Little CMS's shortcut for gray is off by up to 9 levels of 255 in the shadows, and no faster.
+            # Little CMS's optimisation for gray is off by up to 9 of 255 levels in shadows, and no faster.
             flags = ImageCms.Flags.NOOPTIMIZE if wanted == "L" else ImageCms.Flags.NONE
             transform = ImageCms.buildTransform(source, srgb, wanted, "RGB", flags=flags)
             return transform.apply(image.convert(wanted))
@@ -238,7 +235,7 @@ def _to_numpy(picture: Any, argument: str) -> np.ndarray:
         array = np.asarray(picture)
     except (TypeError, ValueError, RuntimeError) as error:
         raise InputError(
-            f"{argument}: {kind} does not become a NumPy array ({error}); convert it."
+            f"{argument}: {kind} cannot be converted to a NumPy array ({error}); convert it first."
         ) from error
     if array.dtype.kind in "OSU" or array.ndim == 0:
         raise InputError(f"{argument}: {kind} is not a picture; give a path, a PIL image or an array.")
@@ -247,7 +244,7 @@ def _to_numpy(picture: Any, argument: str) -> np.ndarray:
 
 def _check_shape(shape: tuple[int, ...], argument: str) -> None:
     if 0 in shape:
-        raise InputError(f"{argument}: an array of shape {list(shape)} has no pixels; use one that has.")
+        raise InputError(f"{argument}: an array of shape {list(shape)} has no pixels; use one with pixels.")
     if len(shape) == 2 or (len(shape) == 3 and shape[-1] in (1, 3, 4)):
         return
     advice = "use [H, W], [H, W, 1], [H, W, 3] or [H, W, 4]"
@@ -260,16 +257,16 @@ def _check_shape(shape: tuple[int, ...], argument: str) -> None:
 
 
 def _to_floats(array: np.ndarray, argument: str) -> np.ndarray:
-    """Numbers of any permitted type as a new float32 array in [0, 1]."""
+    """Converts an array of uint8, uint16 or floats to a new float32 array in [0, 1]."""
     if array.dtype.kind == "u" and array.dtype.itemsize <= 2:
         return array.astype(np.float32) / np.iinfo(array.dtype).max
     if array.dtype.name == "bfloat16":
         array = array.astype(np.float32)
     if array.dtype.kind != "f":
-        raise InputError(f"{argument}: numbers of type {array.dtype} will not do; use uint8 or float.")
+        raise InputError(f"{argument}: arrays of type {array.dtype} are not supported; use uint8 or float.")
     low, high = float(array.min()), float(array.max())
     if not np.isfinite([low, high]).all():
-        raise InputError(f"{argument}: there are NaN or infinite values; replace them by numbers in [0, 1].")
+        raise InputError(f"{argument}: it has NaN or infinite values; replace them with numbers in [0, 1].")
     if low < -RANGE_TOLERANCE or high > 1 + RANGE_TOLERANCE:
         signed, bytes_ = low >= -1 and high <= 1, low >= 0 and high <= 255
         advice = "use (x + 1) / 2" if signed else "divide by 255" if bytes_ else "rescale them"

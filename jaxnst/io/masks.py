@@ -1,4 +1,4 @@
-"""Masks in: which part of a picture a style goes to, or comes from, as float32 [H, W] in [0, 1]."""
+"""Masks in: float32 [H, W] in [0, 1], which mark where in a picture a style is applied or taken from."""
 
 from __future__ import annotations
 
@@ -20,44 +20,52 @@ if TYPE_CHECKING:
     from jaxnst.io.images import Picture
 
 LEAST_SHARE = 1e-3
-"""A region whose share of all positions of a layer sums to less than this is empty there."""
+"""A region counts as empty at a layer if its guide sums to less than this, in positions of the layer."""
 
 
 def read_masks(
     masks: Sequence[Picture], shapes: Sequence[tuple[int, int]], argument: str
 ) -> list[Float[np.ndarray, "h w"]]:
-    """Read one mask for each picture.
+    """Reads one mask for each picture, and resizes it to the picture with a warning if it has another size.
 
     Args:
-      masks: paths, PIL images or arrays (`[H, W]`, bool, uint8 or float in [0, 1]); colours count by their
-        luminance, what is transparent counts as black, edges may be soft.
-      shapes: height and width of the picture that each mask lies over.
-      argument: the name of the argument in messages.
+      masks: paths, PIL images or arrays (`[H, W]`, bool, uint8 or float in [0, 1]). Colours are reduced to
+        their luminance; transparent pixels count as black; soft edges stay soft.
+      shapes: height and width of each mask's picture in pixels.
+      argument: name of the argument in messages.
 
     Returns:
-      Float32 `[H, W]` in [0, 1], each of its picture's size; one of another size is resized, with a warning.
+      For each mask, float32 `[H, W]` in [0, 1] of the size of its picture.
 
     Raises:
-      InputError: not a picture, or nothing in it is marked.
+      InputError: a mask cannot be read as a picture, or is black everywhere.
     """
-    found = []
+    arrays = []
     for index, (mask, shape) in enumerate(zip(masks, shapes, strict=True), start=1):
         name = f"{argument} {index}"
         array = luminance(images.read_image(_over_black(mask, name), name))
         if array.shape != tuple(shape):
-            given, wanted = (f"{width}x{height}" for height, width in (array.shape, shape))
-            warnings.warn(f"{name}: {given} pixels, resized to its picture's {wanted}", stacklevel=2)
+            before, after = (f"{width}x{height}" for height, width in (array.shape, shape))
+            warnings.warn(f"{name}: {before} pixels, resized to its picture's {after}", stacklevel=2)
             array = resize(array, (shape[0], shape[1]))
         if not array.any():
             raise InputError(f"{name}: the region is empty; mark it with white.")
         if array.max() < 0.1:
             warnings.warn(f"{name}: its brightest value is {array.max():.2g}; white is 1", stacklevel=2)
-        found.append(array)
-    return found
+        arrays.append(array)
+    return arrays
 
 
 def resize(mask: Float[np.ndarray, "h w"], size: tuple[int, int]) -> Float[np.ndarray, "h2 w2"]:
-    """Resample a mask; unlike `jaxnst.io.images.resize` without ringing: what is outside stays outside."""
+    """Resamples a mask bilinearly: unlike Lanczos this cannot overshoot, so pixels outside a region stay 0.
+
+    Args:
+      mask: float32 `[H, W]` in [0, 1].
+      size: new height and width in pixels.
+
+    Returns:
+      Float32 `[*size]` in [0, 1]; `mask` itself if it has this size.
+    """
     if mask.shape == tuple(size):
         return mask
     resized = Image.fromarray(mask).resize((size[1], size[0]), Image.Resampling.BILINEAR)
@@ -65,25 +73,25 @@ def resize(mask: Float[np.ndarray, "h w"], size: tuple[int, int]) -> Float[np.nd
 
 
 def coverage(masks: Sequence[Float[np.ndarray, "h w"]]) -> Float[np.ndarray, "h w"]:
-    """How much of each pixel belongs to some region, [0, 1]."""
+    """Sums masks to the part of each pixel that any region covers, clipped to [0, 1]."""
     return np.clip(np.sum(masks, axis=0), 0, 1)
 
 
 def core(mask: Float[np.ndarray, "h w"]) -> Bool[np.ndarray, "h w"]:
-    """Where a region is at least half as strong as anywhere; never empty, however faint the mask."""
+    """Marks the pixels where a mask has at least half its maximum; even a faint mask has some."""
     return mask >= mask.max() / 2
 
 
 def check_regions(guides: Mapping[str, Any], name: str, size: tuple[int, int]) -> None:
-    """Refuse a region of which nothing is left at some layer.
+    """Checks that a region is not empty at any layer.
 
     Args:
-      guides: `{layer: [H_l, W_l]}`, from `jaxnst.core.guides.carry_down`.
-      name: of the mask, for the message.
-      size: height and width of its picture.
+      guides: the region at each layer, `{layer: [H_l, W_l]}`, from `jaxnst.core.guides.carry_down`.
+      name: name of the mask in the error message.
+      size: height and width of the mask's picture in pixels.
 
     Raises:
-      InputError: with the layer.
+      InputError: the region is empty at a layer, which the message names.
     """
     for layer, guide in guides.items():
         if float(np.sum(guide)) < LEAST_SHARE:
@@ -94,7 +102,7 @@ def check_regions(guides: Mapping[str, Any], name: str, size: tuple[int, int]) -
 
 
 def _over_black(mask: Any, name: str) -> Any:
-    """The mask with transparent parts in black; truth values as 0 and 1, which images are never made of."""
+    """Composites a mask over black, and converts booleans, which `read_image` refuses, to floats."""
     if isinstance(mask, str | os.PathLike):
         mask = images.open_image(mask, name)
     if isinstance(mask, Image.Image) and mask.has_transparency_data:

@@ -1,10 +1,9 @@
-"""The checkpoint of one run: whose it is, what it holds, when the next is due."""
+"""The checkpoint of one run: whose it is, what it holds, and when the next is due."""
 
 from __future__ import annotations
 
 import contextlib
 import hashlib
-import itertools
 import json
 import logging
 import math
@@ -12,45 +11,55 @@ import numbers
 import os
 import time
 import warnings
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from functools import partial
-from typing import TYPE_CHECKING, Any
+from collections.abc import Iterator, Mapping
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import jax
 import jaxlib
 import numpy as np
 import optax
 
-from jaxnst.batch import folders
-from jaxnst.config.build import to_objective
+from jaxnst.config.version import version
+from jaxnst.core.sharding import ONE_DEVICE, OverDevices
 from jaxnst.errors import InputError
-from jaxnst.io import array_file as checkpoint
-from jaxnst.io import save as saving
-from jaxnst.run.loop import State, is_out_of_memory
-from jaxnst.run.mesh import any_of, told_by_all
-from jaxnst.run.record import Record, new_record
+from jaxnst.io import array_file, files
+from jaxnst.run.ended import Ended
+from jaxnst.run.loop import Hook, Outcome, Progress, is_out_of_memory
+from jaxnst.run.mesh import any_process, told_by_all
+from jaxnst.run.state import SavedState
 
 if TYPE_CHECKING:
-    from jax.sharding import Mesh
+    from jaxtyping import Float
 
     from jaxnst.config.config import Config
-    from jaxnst.io.images import PathLike
+    from jaxnst.io.files import PathLike
+    from jaxnst.run.hooks import Record
     from jaxnst.run.memory_budget import Tile
     from jaxnst.run.plan import Plan
+    from jaxnst.run.scale import Scale
+    from jaxnst.run.state import State
 
 log = logging.getLogger("jaxnst")
 
 EXTENSIONS = (".h5", ".hdf5")
 
-DECIDE_TILES = ("size", "optimizer", "memory", "line_search", "statistic")
-"""Settings that have a say in whether there are tiles, and how large."""
+DECIDE_TILES = ("size", "optimizer", "history_size", "line_search", "statistic")
+"""Settings that decide whether there are tiles, and how large."""
 
-MOST_TOLD = 4
-"""Settings that a refusal names, of those that differ."""
+MOST_NAMED = 4
+"""Differing settings that a refusal names."""
+
+
+class Over(NamedTuple):
+    """What a checkpoint holds of a run that is over."""
+
+    picture: Float[np.ndarray, "h w 3"]
+    ended: Ended
+    why: str
 
 
 def check_minutes(minutes: float) -> None:
-    """Refuse what is no duration.
+    """Refuses what is not a duration.
 
     Raises:
       InputError: it is not.
@@ -59,20 +68,20 @@ def check_minutes(minutes: float) -> None:
         raise InputError(f"checkpoint_minutes: {minutes!r} is no duration; give 0 or more minutes.")
 
 
-class Checkpoint:
-    """The file of one run.
+class Checkpoint(Hook):
+    """Keeps one run in an HDF5 file, so that it can go on after a stop, a crash or `kill -9`.
 
-    It holds `arrays/picture` for people to look at, and what a run needs to go on. When the run is over, its
-    result takes the place of that.
+    The file holds `arrays/picture` for people to look at, and what the run needs to go on: the state, the
+    history and the snapshots. When the run is over, its result takes the place of the state.
     """
 
     def __init__(self, path: PathLike, minutes: float, strict: bool = True) -> None:
-        """Find out, before the work, whether the file will do; it need not exist.
+        """Finds out, before the work, whether the file can be used; it need not exist.
 
         Args:
           path: of the file; `~` is the home folder.
-          minutes: between two checkpoints; 0: at every step.
-          strict: refuse a file that is damaged or another run's; otherwise it counts for nothing.
+          minutes: between two checkpoints; 0: after every step.
+          strict: whether to refuse a file that is damaged or another run's; otherwise it is ignored.
 
         Raises:
           InputError: it cannot be written or is no checkpoint, or the minutes are no duration.
@@ -80,23 +89,23 @@ class Checkpoint:
         check_minutes(minutes)
         self._strict = strict
         self.given = os.fspath(path)
-        self.path = saving.check_file(path, "checkpoint")
+        self.path = files.check_file(path, "checkpoint")
         if self.path.suffix.lower() not in EXTENSIONS:
             raise InputError(f"checkpoint: {self.given!r} must end in {' or '.join(EXTENSIONS)}; rename it.")
         self._seconds = 60 * float(minutes)
         self._saved = time.monotonic()
-        self.step = 0
-        """That the file holds; 0: there is none."""
-        self._whose: Mapping[str, Any] = {}
-        self._mesh: Mesh | None = None
+        self._owner: Mapping[str, Any] = {}
+        self._placement: Any = ONE_DEVICE
         self._ends: set[int] = set()
+        self._record: Record | None = None
+        self._loaded: tuple[dict[str, np.ndarray], dict[str, Any]] | None = None
         self._about: Mapping[str, Any] | None = None
         self._look()
 
     def _look(self) -> None:
-        there = self.path.exists()
-        self._about = checkpoint.about(self.path) if there else None
-        if there and (self._about is None or "whose" not in self._about):
+        exists = self.path.exists()
+        self._about = array_file.about(self.path) if exists else None
+        if exists and (self._about is None or "owner" not in self._about):
             self._about = None
             self._refuse("is damaged or not a checkpoint of stylize; give another file")
 
@@ -107,133 +116,181 @@ class Checkpoint:
 
     @contextlib.contextmanager
     def alone(self) -> Iterator[None]:
-        """Keep the file to this run meanwhile.
+        """Locks the file for this run.
 
         Raises:
-          InputError: another run keeps it.
+          InputError: another run has locked it.
         """
         if jax.process_index() > 0:  # the first of several processes writes it
             yield
             return
-        with folders.only_one(self.path.with_name(f".{self.path.name}.lock")) as only:
-            if not only:
+        lock = self.path.with_name(f".{self.path.name}.lock")
+        with files.locked(lock) as locked:
+            if not locked:
                 raise InputError(
                     f"checkpoint: another run is at work on {self.given!r}; wait, or give another file."
                 )
-            self._look()  # once more: it may have come to its end just now
+            self._look()  # again: the other run may have ended just now
             yield
+        lock.unlink(missing_ok=True)
 
     def tile(self, tile: Tile, config: Config) -> Tile:
-        """The same, or where it is left to the memory, what that said when the run began."""
+        """Returns `tile`, or for auto what the run in the file began with."""
         if tile != "auto" or self._about is None:
             return tile
-        there, here = self._about["whose"], json.loads(json.dumps(config.to_dict()))
-        if any(there.get("config", {}).get(name) != here[name] for name in DECIDE_TILES):
-            return tile  # of another run, which `record` will say
-        return there["run"]["tile"]
+        old, new = self._about["owner"], json.loads(json.dumps(config.to_dict()))
+        if any(old.get("config", {}).get(name) != new[name] for name in DECIDE_TILES):
+            return tile  # another run's, which `load` will say
+        return old["run"]["tile"]
 
-    def record(self, plan: Plan, snapshots: int) -> Record:
-        """What the file holds of this run, or a new record.
+    def load(self, plan: Plan, snapshots: int = 0) -> int:
+        """Reads what the file holds of a run.
+
+        Args:
+          plan: of the run.
+          snapshots: the run keeps the picture after every so many steps.
+
+        Returns:
+          Steps that the file has of it.
 
         Raises:
-          InputError: it holds another run, or it is damaged, or not all processes of the run see it.
+          InputError: the file is another run's or damaged, or not all processes of the run see it.
         """
-        self._mesh, self._saved = plan.mesh, time.monotonic()
-        record = self._record(plan, snapshots)
-        if np.ptp(told_by_all(self._mesh, record.steps)):
+        self._placement, self._saved = plan.steps.placement, time.monotonic()
+        self._owner = json.loads(json.dumps(_owner(plan, snapshots)))
+        self._ends = set(plan.ends[:-1])
+        self._loaded = self._read()
+        steps = 0 if self._loaded is None else len(self._loaded[0]["history/total"])
+        if np.ptp(told_by_all(self._placement, steps)):
             raise InputError(
                 f"checkpoint: not all processes see the same {self.given!r}; give one that they all see."
             )
-        return record
+        log.info("checkpoint: %s, after %d steps", self.given, steps)
+        return steps
 
-    def _record(self, plan: Plan, snapshots: int) -> Record:
-        self._whose = json.loads(json.dumps(_whose(plan, snapshots)))
-        self._ends = set(itertools.accumulate(map(plan.config.steps_at, range(len(plan.sizes) - 1))))
+    def _read(self) -> tuple[dict[str, np.ndarray], dict[str, Any]] | None:
         if self._about is None:
-            return new_record(plan)
-        if differences := list(_differences(self._about["whose"], self._whose)):
-            more = len(differences) - MOST_TOLD
-            told = ", ".join(differences[:MOST_TOLD]) + (f", and {more} more" if more > 0 else "")
-            self._refuse(f"is of another run ({told}); give another file, or delete it")
-            return new_record(plan)
-        found = checkpoint.load(self.path)
-        if found is None:
+            return None
+        if differences := list(_differences(self._about["owner"], self._owner)):
+            more = len(differences) - MOST_NAMED
+            names = ", ".join(differences[:MOST_NAMED]) + (f", and {more} more" if more > 0 else "")
+            self._refuse(f"is of another run ({names}); give another file, or delete it")
+            return None
+        loaded = array_file.load(self.path)
+        if loaded is None:
             self._refuse("is damaged; give another file, or delete it")
-            return new_record(plan)
-        record = _read(*found, names=to_objective(plan.config).names)
-        self.step = record.steps
-        log.info("checkpoint: %s, after %d steps", self.given, self.step)
-        return record
+        return loaded
 
-    def due(self, step: int) -> bool:
-        """Whether the state after a step shall be saved: it is time, or a larger scale may be too much."""
+    def resume(self, record: Record) -> Over | None:
+        """Fills the record of the run from the file; returns the result of a run that is over."""
+        self._record = record
+        if self._loaded is None:
+            return None
+        arrays, about = self._loaded
+        record.resume(
+            {name: arrays[f"history/{name}"].tolist() for name in about["names"]},
+            {int(step): picture for step, picture in _group(arrays, "snapshots/").items()},
+            about["seconds"],
+        )
+        return Over(arrays["picture"], Ended(about["ended"]), about["why"]) if about["ended"] else None
+
+    def take_state(self) -> SavedState | None:
+        """Returns the state in the file, which is large, and keeps it no longer."""
+        loaded, self._loaded = self._loaded, None
+        if loaded is None:
+            return None
+        arrays, about = loaded
+        return SavedState(about["step"], about["scale"], list(_group(arrays, "leaves/").values()))
+
+    def settles(self, step: int) -> bool:
+        """Settles a step if a checkpoint is due: it is time, or the next scale may need too much memory."""
         late = time.monotonic() - self._saved >= self._seconds
-        return any_of(self._mesh, late or step in self._ends)
+        return any_process(self._placement, late or step in self._ends)
 
-    def save(self, record: Record, state_of: Callable[[], State] | None) -> None:
-        """Write it over the one before; if that fails, warn: the picture is worth more than its checkpoint.
+    def __call__(self, progress: Progress, state: State | None, scale: Scale) -> None:
+        """Writes a checkpoint if one is due."""
+        if state is not None and self.settles(progress.step):
+            self._save(progress.image, state, scale)
 
-        Args:
-          record: of the run.
-          state_of: gives the state after its last step; None: it is over.
+    def close(self, outcome: Outcome, picture: Float[np.ndarray, "h w 3"], why: str) -> str:
+        """Writes the last checkpoint of a run: its result if it is over, else the state to go on from.
+
+        Returns:
+          What to add to the warning that says why the run ended.
         """
+        if outcome.ended.is_final:
+            self._save(picture, None, None, outcome.ended, why)
+        elif outcome.state is not None and _is_whole(outcome.state):
+            self._save(picture, outcome.state, outcome.scale)
+        if outcome.ended is not Ended.out_of_memory:
+            return ""
+        about = array_file.about(self.path) or {}
+        return f"; the same call goes on after step {about.get('step', 0)}"
+
+    def _save(
+        self,
+        picture: Float[np.ndarray, "h w 3"],
+        state: State | None,
+        scale: Scale | None,
+        ended: Ended | None = None,
+        why: str = "",
+    ) -> None:
+        """Replaces the file; if that fails, warns: the picture is worth more than its checkpoint."""
+        assert self._record is not None
         try:
-            contents = self._contents(record, state_of and state_of())  # by all processes of the run
+            saved = (
+                None if state is None or scale is None else scale.save(state)
+            )  # by all processes of the run
             if jax.process_index() == 0:
-                checkpoint.save(self.path, *contents)
-            self.step = record.steps
+                array_file.save(self.path, *self._contents(self._record, picture, saved, ended, why))
         except (OSError, MemoryError, jax.errors.JaxRuntimeError) as error:
             if isinstance(error, jax.errors.JaxRuntimeError) and not is_out_of_memory(error):
                 raise
             warnings.warn(f"{self.given}: the checkpoint could not be written ({error})", stacklevel=2)
         self._saved = time.monotonic()
 
-    def _contents(self, record: Record, state: State | None) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
-        """Arrays, and what there is to say of them."""
-        arrays = {"picture": record.picture()}
+    def _contents(
+        self,
+        record: Record,
+        picture: np.ndarray,
+        saved: SavedState | None,
+        ended: Ended | None,
+        why: str,
+    ) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
+        """Returns the arrays of the file, and the JSON about them."""
+        arrays = {"picture": picture}
         arrays |= {f"history/{name}": np.array(of, np.float32) for name, of in record.history.items()}
-        arrays |= {f"snapshots/{step}": of for step, of in record.snapshots.items()}
-        about = {"whose": self._whose, "seconds": record.seconds, "ended": record.ended, "why": record.why}
-        if state is not None:
-            arrays |= {f"leaves/{index:04d}": leaf for index, leaf in enumerate(state.leaves)}
-            arrays["good"] = state.good
-            about |= {"step": state.step, "scale": state.scale, "ended": "", "why": ""}
+        arrays |= {f"snapshots/{step}": snapshot for step, snapshot in record.snapshots.items()}
+        about = {"owner": self._owner, "seconds": record.seconds, "names": list(record.history)}
+        about |= {"ended": ended or "", "why": why}
+        if saved is not None:
+            arrays |= {f"leaves/{index:04d}": leaf for index, leaf in enumerate(saved.leaves)}
+            about |= {"step": saved.step, "scale": saved.scale}
         return arrays, about
 
 
-def _read(arrays: Mapping[str, np.ndarray], about: Mapping[str, Any], names: Sequence[str]) -> Record:
-    def under(group: str) -> dict[str, np.ndarray]:
-        return {name.removeprefix(group): arrays[name] for name in sorted(arrays) if name.startswith(group)}
-
-    state = None
-    if not about["ended"]:
-        state = State(about["step"], about["scale"], list(under("leaves/").values()), arrays["good"])
-    return Record(
-        history={name: arrays[f"history/{name}"].tolist() for name in names},
-        snapshots={int(step): of for step, of in under("snapshots/").items()},
-        image=partial(np.asarray, arrays["picture"]),
-        ended=about["ended"],
-        why=about["why"],
-        state=state,
-        spent=about["seconds"],
-    )
+def _is_whole(state: State) -> bool:
+    """Whether no failed step has used the state up."""
+    return not any(array.is_deleted() for array in jax.tree.leaves(state.arrays))
 
 
-def _whose(plan: Plan, snapshots: int) -> dict[str, Any]:
-    """All that decides the bits of a run, and what it keeps."""
-    from jaxnst import __version__
+def _group(arrays: Mapping[str, np.ndarray], prefix: str) -> dict[str, np.ndarray]:
+    return {name.removeprefix(prefix): arrays[name] for name in sorted(arrays) if name.startswith(prefix)}
 
-    device = jax.local_devices()[0]
-    # Files go by what is in them, wherever they are.
+
+def _owner(plan: Plan, snapshots: int) -> dict[str, Any]:
+    """Collects all that decides the bits of a run, and what it keeps."""
+    device, placement = jax.local_devices()[0], plan.steps.placement
+    # Files count by their contents, wherever they are.
     config = plan.config.replace(content_masks=(), style_masks=())
     config = config if plan.start is None else config.replace(start="")
     return {
-        "jaxnst": __version__,
+        "jaxnst": version(),
         "run": {
             **{module.__name__: module.__version__ for module in (jax, jaxlib, optax)},
             "device": f"{device.platform} {device.device_kind}",
-            "devices": 1 if plan.mesh is None else plan.mesh.size,
-            "tile": plan.tile,
+            "devices": placement.mesh.size if isinstance(placement, OverDevices) else 1,
+            "tile": plan.steps.tile,
             "snapshots": snapshots,
         },
         "config": config.to_dict(),
@@ -249,20 +306,24 @@ def _digest(array: np.ndarray) -> str:
 
 
 def _pictures(plan: Plan) -> Iterator[tuple[str, np.ndarray]]:
-    alone = {"content": plan.content, "start": plan.start}
-    yield from ((name, array) for name, array in alone.items() if array is not None)
+    single = {"content": plan.content, "start": plan.start}
+    yield from ((name, array) for name, array in single.items() if array is not None)
     several = {"style": plan.styles, "content_masks": plan.content_masks, "style_masks": plan.style_masks}
     for name, arrays in several.items():
         yield from ((f"{name} {index}", array) for index, array in enumerate(arrays, start=1))
 
 
-def _differences(there: Mapping[str, Any], here: Mapping[str, Any]) -> Iterator[str]:
-    """In words."""
-    if there["jaxnst"] != here["jaxnst"]:  # what else it says may have another form
-        yield f"jaxnst {there['jaxnst']} there and {here['jaxnst']} here"
+def _differences(old: Mapping[str, Any], new: Mapping[str, Any]) -> Iterator[str]:
+    """Describes what differs between the run in the file and this one."""
+    if old["jaxnst"] != new["jaxnst"]:  # the rest may have another form
+        yield f"jaxnst {old['jaxnst']} there and {new['jaxnst']} here"
         return
-    for of in ("run", "config"):
-        old, new = there[of], here[of]
-        yield from (f"{key} {old[key]} there and {new[key]} here" for key in new if old[key] != new[key])
-    old, new = there["digests"], here["digests"]
-    yield from (f"not the same {key}" for key in dict.fromkeys((*new, *old)) if old.get(key) != new.get(key))
+    for part in ("run", "config"):
+        there, here = old[part], new[part]
+        yield from (
+            f"{key} {there[key]} there and {here[key]} here" for key in here if there[key] != here[key]
+        )
+    there, here = old["digests"], new["digests"]
+    yield from (
+        f"not the same {key}" for key in dict.fromkeys((*here, *there)) if there.get(key) != here.get(key)
+    )

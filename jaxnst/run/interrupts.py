@@ -1,4 +1,4 @@
-"""Ctrl-C as a flag that long work looks at between two steps."""
+"""Ctrl-C as a flag that long work reads between two steps."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ from typing import Any
 
 
 class Interrupted(Exception):  # noqa: N818
-    """Ctrl-C, between two steps of many runs."""
+    """Says that Ctrl-C ended the work on many pictures between two steps."""
 
 
 @contextlib.contextmanager
 def stop_on_interrupt() -> Iterator[threading.Event]:
-    """Turn the first Ctrl-C into a flag, so that it cannot fall between a picture and its losses.
+    """Turns the first Ctrl-C into a flag, so that it cannot fall between a picture and its losses.
 
     The second Ctrl-C interrupts as usual. Outside the main thread Python allows no handler, and none is set.
     """

@@ -1,4 +1,4 @@
-"""How much memory a run will need, estimated from its size before anything is compiled."""
+"""The memory that a run will need, estimated before anything is compiled; it decides on tiles and devices."""
 
 from __future__ import annotations
 
@@ -10,27 +10,25 @@ from typing import TYPE_CHECKING, Literal, TypeAlias
 import jax
 
 from jaxnst.config.build import to_objective
-from jaxnst.core import vgg
-from jaxnst.core.tiling import targets as tiled_targets
+from jaxnst.core import tiling, vgg
+from jaxnst.core.sharding import ONE_DEVICE, OverDevices, Placement
 from jaxnst.core.tiling import tiles
 from jaxnst.errors import InputError, TooLargeError
 
 if TYPE_CHECKING:
-    from jax.sharding import Mesh
-
     from jaxnst.config.config import Config
 
 Tile: TypeAlias = int | Literal["auto"] | None
-"""Side of the tiles in pixels, or who decides it."""
+"""Largest side of a tile in pixels; auto: what memory asks for; None: no tiles."""
 
 SCRATCH_BYTES_PER_PIXEL = {"cpu": 1200}
 """By backend, XLA's own figure for one step in float32 up to conv5_1, from `compile().memory_analysis()`."""
 
 OTHER_BYTES_PER_PIXEL = 2776
-"""The same of a plain evaluation, where it has not been looked at."""
+"""XLA's own figure for one plain evaluation, used for backends that have not been measured."""
 
 NETWORK_BYTES = 900_000_000
-"""Programs and libraries, the weights, and Winograd's filters on a CPU."""
+"""Estimated for programs and libraries, the weights, and Winograd's filters on a CPU."""
 
 MOST_TILE = 2048
 """A larger tile saves nothing: the halo around this one is a sixth of the work."""
@@ -39,78 +37,73 @@ LEAST_TILE = 64
 
 
 SHARE = 0.8
-"""Of the free memory that `auto` plans with: estimates may be low, and others use the machine."""
-
-
-def rows_of(mesh: Mesh | None) -> int:
-    """Over how many devices the rows of a picture go."""
-    return 1 if mesh is None else mesh.shape["rows"]
+"""Share of the free memory that `auto` plans with: estimates may be low, and others use the machine."""
 
 
 def estimate_bytes(
-    config: Config, height: int, width: int, tile: int | None = None, mesh: Mesh | None = None
+    config: Config, height: int, width: int, tile: int | None = None, placement: Placement = ONE_DEVICE
 ) -> int:
-    """Estimate the peak memory of a run: features, the optimiser's history and the network.
+    """Estimates the peak memory of a run: features, the optimiser's history and the network.
 
     Args:
       config: the settings; the optimiser and the layers count.
       height: of the largest picture, in pixels.
       width: of the largest picture, in pixels.
-      tile: side of the tiles, in pixels; None: there are none.
-      mesh: devices over which its rows go; None: one.
+      tile: largest side of a tile, in pixels; None: there are no tiles.
+      placement: where the picture's rows lie; default one device.
 
     Returns:
-      Bytes of each device; on CPUs, whose memory is one, of all.
+      Bytes of each device; on CPUs, whose devices share the host's memory, of all.
     """
-    pictures = 2 * config.memory + 4 if config.optimizer == "lbfgs" else 5
+    pictures = 2 * config.history_size + 4 if config.optimizer == "lbfgs" else 5
     window, kept = height * width, content_bytes(config, height, width)
     if tile is not None:
         window = math.prod(tiles.window_of(to_objective(config).layers, (height, width), tile))
         pictures += 3
         kept = kept if jax.default_backend() == "cpu" and keeps_content(config, height, width) else 0
     scratch = SCRATCH_BYTES_PER_PIXEL.get(jax.default_backend(), OTHER_BYTES_PER_PIXEL)
-    of_picture = window * scratch + height * width * pictures * 12 + kept
-    return of_picture // _memories(mesh) + NETWORK_BYTES
+    picture_bytes = window * scratch + height * width * pictures * 12 + kept
+    return picture_bytes // _memories(placement) + NETWORK_BYTES
 
 
-def _memories(mesh: Mesh | None) -> int:
-    """Over how many memories the rows of a picture go: those of devices, but a process's CPUs share one."""
-    if mesh is None or jax.default_backend() != "cpu":
-        return rows_of(mesh)
-    return len({device.process_index for device in mesh.devices[0]})
+def _memories(placement: Placement) -> int:
+    """Counts the memories over which the rows of a picture go: the CPU devices of a process share one."""
+    if isinstance(placement, OverDevices) and jax.default_backend() == "cpu":
+        return len({device.process_index for device in placement.mesh.devices[0]})
+    return placement.rows
 
 
 def content_bytes(config: Config, height: int, width: int) -> int:
-    """Size of the feature maps that the picture is compared with at each position."""
+    """Computes the size of the content's feature maps, in bytes."""
     layers = dict.fromkeys(config.content_layers)
     return sum(4 * vgg.channels(layer) * height * width // vgg.stride(layer) ** 2 for layer in layers)
 
 
 def keeps_content(config: Config, height: int, width: int) -> bool:
-    """Whether a run in tiles keeps these maps in the host's memory, and does not compute them each time."""
+    """Says whether a run in tiles keeps the content's feature maps in the host's memory."""
     return content_bytes(config, height, width) <= host_bytes() // 4
 
 
 def host_bytes() -> int:
-    """Memory that the host has left, in bytes."""
+    """Returns the memory that the host has left, in bytes."""
     import psutil
 
     return psutil.virtual_memory().available
 
 
-def available_bytes(mesh: Mesh | None = None) -> int | None:
-    """Memory that each of some devices has left, in bytes; None where it cannot be told.
+def available_bytes(placement: Placement = ONE_DEVICE) -> int | None:
+    """Returns the memory that each device of a placement has left, in bytes; None where it is not known.
 
-    Args:
-      mesh: of the devices, of which this process's count; None: JAX's default device.
+    Of several processes, this one's devices count.
     """
+    mesh = placement.mesh if isinstance(placement, OverDevices) else None
     devices = jax.local_devices()[:1] if mesh is None else mesh.local_devices
     if devices[0].platform == "cpu":
         return host_bytes()
-    found = [device.memory_stats() or {} for device in devices]
-    if not all("bytes_limit" in stats for stats in found):
+    stats = [device.memory_stats() or {} for device in devices]
+    if not all("bytes_limit" in device_stats for device_stats in stats):
         return None
-    return min(stats["bytes_limit"] - stats.get("bytes_in_use", 0) for stats in found)
+    return min(device_stats["bytes_limit"] - device_stats.get("bytes_in_use", 0) for device_stats in stats)
 
 
 def fit_in_memory(
@@ -118,78 +111,82 @@ def fit_in_memory(
     sizes: Sequence[tuple[int, int]],
     tile: Tile,
     available: int | None = None,
-    meshes: Sequence[Mesh | None] = (None,),
-) -> tuple[int | None, Mesh | None]:
-    """Decide in which pieces or on which devices pictures are worked through, and refuse what cannot fit.
+    placements: Sequence[Placement] = (ONE_DEVICE,),
+) -> tuple[int | None, Placement]:
+    """Chooses tiles and devices for a run, and refuses what cannot fit.
 
     Args:
       config: checked settings.
       sizes: height and width of the picture at its largest, and of the style pictures.
-      tile: largest side of a tile; auto: the largest that fits, and none if memory is enough; None: none.
+      tile: largest side of a tile; auto: the largest that fits, and none if memory is enough; None: no tiles.
       available: memory of each device that may be used, in bytes; None: what is free now.
-      meshes: devices to be used, in order of preference; None among them: one device, which takes tiles.
+      placements: in order of preference; only one device takes tiles.
 
     Returns:
-      The side of the tiles in pixels, or None, also where one tile would do; and the first mesh that will do.
+      The side of the tiles in pixels, or None, also where one tile would hold everything; and the first
+      placement that fits.
 
     Raises:
-      InputError: a side that cannot be, or settings with which there can be no tiles.
-      TooLargeError: with the estimate, what there is, and what would fit.
+      InputError: an impossible side, or settings that do not go with tiles.
+      TooLargeError: with the estimate, the free memory, and what would fit.
     """
-    if tile not in (None, "auto"):
-        if not isinstance(tile, numbers.Integral) or isinstance(tile, bool) or tile < LEAST_TILE:
-            raise InputError(
-                f"tile: {tile!r} will not do; give at least {LEAST_TILE} pixels, 'auto' or None."
-            )
-        if refusal := _why_no_tiles(config):
-            raise InputError(f"tile: {refusal}.")
-        tile = int(tile)
-    available = available_bytes(meshes[0]) if available is None else available
+    side = _checked_side(config, tile)
+    available = available_bytes(placements[0]) if available is None else available
     # The optimiser's history is the picture's alone, but styles are seldom larger.
     size = max(sizes, key=math.prod)
 
-    def fits(side: int | None, mesh: Mesh | None = None, share: float = 1.0) -> bool:
-        return available is None or estimate_bytes(config, *size, side, mesh) <= share * available
+    def fits(side: int | None, placement: Placement = ONE_DEVICE, share: float = 1.0) -> bool:
+        return available is None or estimate_bytes(config, *size, side, placement) <= share * available
 
-    given = tile if isinstance(tile, int) else None
-    last = max(filter(None, meshes), key=rows_of, default=None)
-    if last is not None:
-        meshes = _usable(config, meshes, given)
+    spread = [placement for placement in placements if isinstance(placement, OverDevices)]
+    if spread:
+        placements = _usable(config, placements, side)
     layers = to_objective(config).layers
-    if given is not None and all(tiles.window_of(layers, one, given) == tuple(one) for one in sizes):
-        given = None  # nothing is larger than a tile with what is around it, and would be gone through twice
-    fitting = [mesh for mesh in meshes if fits(given, mesh)]
-    if fitting:
-        return given, fitting[0]
-    sides = [] if _why_no_tiles(config) else range(MOST_TILE, LEAST_TILE - 1, -64)
-    largest = next((side for side in sides if fits(side, share=SHARE)), None)
-    if tile == "auto" and largest is not None and None in meshes:
-        return largest, None
-    raise TooLargeError(_does_not_fit(config, size, given, last, largest, available or 0))
+    if side is not None and all(tiles.window_of(layers, shape, side) == tuple(shape) for shape in sizes):
+        side = None  # one tile holds everything; two passes over it would be a waste
+    for placement in placements:
+        if fits(side, placement):
+            return side, placement
+    smaller = [] if _why_no_tiles(config) else range(MOST_TILE, LEAST_TILE - 1, -64)
+    largest = next((side for side in smaller if fits(side, share=SHARE)), None)
+    if tile == "auto" and largest is not None and ONE_DEVICE in placements:
+        return largest, ONE_DEVICE
+    widest = max(spread, key=lambda placement: placement.rows, default=ONE_DEVICE)
+    raise TooLargeError(_does_not_fit(config, size, side, widest, largest, available or 0))
 
 
-def _usable(config: Config, meshes: Sequence[Mesh | None], tile: int | None) -> list[Mesh | None]:
-    """Those that go with the settings; if none does, refuse."""
-    if tile is not None:
-        raise InputError(f"tile: {tile} and devices do not go together; leave one of them out.")
+def _checked_side(config: Config, tile: Tile) -> int | None:
+    if tile is None or tile == "auto":
+        return None
+    if not isinstance(tile, numbers.Integral) or isinstance(tile, bool) or tile < LEAST_TILE:
+        raise InputError(f"tile: {tile!r} is not usable; give at least {LEAST_TILE} pixels, 'auto' or None.")
+    if refusal := _why_no_tiles(config):
+        raise InputError(f"tile: {refusal}.")
+    return int(tile)
+
+
+def _usable(config: Config, placements: Sequence[Placement], side: int | None) -> list[Placement]:
+    """Keeps the placements that go with the settings."""
+    if side is not None:
+        raise InputError(f"tile: {side} and devices do not go together; leave one of them out.")
     refusal = _not_additive(config)
-    usable = [mesh for mesh in meshes if rows_of(mesh) == 1 or not refusal]
+    usable = [placement for placement in placements if placement.rows == 1 or not refusal]
     if not usable:
         raise InputError(f"devices: {refusal}; its rows cannot be spread.")
     return usable
 
 
 def _not_additive(config: Config) -> str | None:
-    """Which statistic needs a picture as a whole."""
+    """Names the statistic that needs a picture as a whole, if there is one."""
     try:
-        tiled_targets.check(to_objective(config))
+        tiling.check(to_objective(config))
     except ValueError as error:
         return str(error)
     return None
 
 
 def _why_no_tiles(config: Config) -> str | None:
-    """Why these settings do not go with tiles."""
+    """Says why the settings do not go with tiles, if they do not."""
     if refusal := _not_additive(config):
         return refusal
     if config.optimizer == "lbfgs" and config.line_search != "none":
@@ -203,22 +200,23 @@ def _does_not_fit(
     config: Config,
     size: tuple[int, int],
     tile: int | None,
-    mesh: Mesh | None,
+    placement: Placement,
     fitting: int | None,
     available: int,
 ) -> str:
-    needed = estimate_bytes(config, *size, tile, mesh)
+    needed = estimate_bytes(config, *size, tile, placement)
     side = int(config.size * (max(available - NETWORK_BYTES, 0) / (needed - NETWORK_BYTES)) ** 0.5)
     advice = f"a size of {side // 16 * 16} would fit" if side >= 16 else "no size would fit"
+    over_devices = isinstance(placement, OverDevices)
     if fitting is not None:
         advice = f"tile={fitting} would fit, and so would {advice.replace(' would fit', '')}"
     elif refusal := _why_no_tiles(config):
         advice += f"; tiles cannot help ({refusal})"
-    elif config.optimizer == "lbfgs" and config.memory > 5:
-        advice += "; memory=5, for L-BFGS, needs less"
-    if mesh is not None and fitting is not None:
+    elif config.optimizer == "lbfgs" and config.history_size > 5:
+        advice += "; history_size=5, for L-BFGS, needs less"
+    if over_devices and fitting is not None:
         advice = f"without devices, {advice}"
-    each = " on each device" if mesh is not None else ""
+    each = " on each device" if over_devices else ""
     return (
         f"size: {size[1]}x{size[0]} pixels need about {needed / 1e9:.1f} GB{each} and "
         f"{available / 1e9:.1f} GB are free; {advice}."
@@ -226,7 +224,7 @@ def _does_not_fit(
 
 
 def check_large_enough(config: Config, height: int, width: int, argument: str) -> None:
-    """Refuse a picture with a side shorter than the deepest layer's stride.
+    """Refuses a picture with a side shorter than the deepest layer's stride.
 
     Raises:
       InputError: with the size, and the least that would work.

@@ -10,65 +10,67 @@ import jax
 import numpy as np
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
-from jaxnst.core.sharding import spread as sharding
+from jaxnst.core.sharding import ONE_DEVICE, OverDevices, Placement, make_mesh
 from jaxnst.errors import InputError, choose
 
 Devices: TypeAlias = int | Literal["all"] | Sequence[Any] | Mesh | None
-"""How many, which, or how they are laid out; None: the first."""
+"""How many devices, which, or how they are laid out; None: the first."""
 
 AXES = ("pairs", "rows")
 
 
-def for_one_picture(devices: Devices) -> list[Mesh | None]:
-    """The mesh for one picture: its rows over all devices, those of other processes too."""
-    given = _given(devices, jax.devices())
-    if isinstance(given, Mesh):
-        if given.shape["pairs"] > 1:
-            raise InputError(f"devices: a mesh with {given.shape['pairs']} pairs; there is one picture.")
-        return [given]
-    return [sharding.make_mesh(given, len(given)) if given else None]
-
-
-def for_pairs(devices: Devices) -> list[Mesh | None]:
-    """Meshes for many pairs, to be tried in order: a picture's rows go over as few devices as can hold it.
-
-    What none can hold is left to one device, in tiles.
-    """
-    given = _given(devices, jax.local_devices())
-    if isinstance(given, Mesh):
-        return [given]
-    if not given:
-        return [None]
-    divisors = [rows for rows in range(1, len(given) + 1) if len(given) % rows == 0]
-    return [*(sharding.make_mesh(given, rows) for rows in divisors), None]
-
-
-def processes_of(mesh: Mesh | None) -> int:
-    """How many processes its devices belong to."""
-    return 1 if mesh is None else len({device.process_index for device in mesh.devices.flat})
-
-
-def told_by_all(mesh: Mesh | None, number: float) -> np.ndarray:
-    """What each of the processes that share a mesh has to say, at the same place in the work of all."""
-    told = np.array([number], np.float32)
-    if mesh is None or processes_of(mesh) == 1:
-        return told
-    each = NamedSharding(mesh, PartitionSpec(mesh.axis_names))
-    numbers = jax.make_array_from_callback((mesh.size,), each, lambda _: told)
-    return np.asarray(sharding.everywhere(mesh, numbers))
-
-
-def any_of(mesh: Mesh | None, said: bool) -> bool:
-    """Whether one of the processes that share a mesh says so."""
-    return bool(told_by_all(mesh, said).any())
-
-
-def _given(devices: Any, existing: Sequence[Any]) -> Mesh | list[Any]:
-    """A mesh, or devices, of which there are none if no choice was made.
+def for_one_picture(devices: Devices) -> list[Placement]:
+    """Returns the placement of one picture: its rows over all devices, those of other processes too.
 
     Raises:
-      InputError: not what `Devices` says, or more than there are.
+      InputError: `devices` is not what `Devices` says, or there are fewer.
     """
+    chosen = _choose(devices, jax.devices())
+    if isinstance(chosen, Mesh):
+        if chosen.shape["pairs"] > 1:
+            raise InputError(f"devices: a mesh with {chosen.shape['pairs']} pairs; there is one picture.")
+        return [OverDevices(chosen)]
+    return [OverDevices(make_mesh(chosen, len(chosen))) if chosen else ONE_DEVICE]
+
+
+def for_pairs(devices: Devices) -> list[Placement]:
+    """Returns placements of many pairs in order of preference: rows go over as few devices as can hold them.
+
+    A picture that no number of devices can hold is left to one device, in tiles.
+
+    Raises:
+      InputError: `devices` is not what `Devices` says, or there are fewer.
+    """
+    chosen = _choose(devices, jax.local_devices())
+    if isinstance(chosen, Mesh):
+        return [OverDevices(chosen)]
+    if not chosen:
+        return [ONE_DEVICE]
+    divisors = [rows for rows in range(1, len(chosen) + 1) if len(chosen) % rows == 0]
+    return [*(OverDevices(make_mesh(chosen, rows)) for rows in divisors), ONE_DEVICE]
+
+
+def told_by_all(placement: Placement, number: float) -> np.ndarray:
+    """Collects a number from each of the processes that compute one picture.
+
+    All of them must call it at the same place in their work.
+    """
+    own = np.array([number], np.float32)
+    if not isinstance(placement, OverDevices) or placement.processes == 1:
+        return own
+    mesh = placement.mesh
+    each = NamedSharding(mesh, PartitionSpec(mesh.axis_names))
+    numbers = jax.make_array_from_callback((mesh.size,), each, lambda _: own)
+    return np.asarray(jax.lax.with_sharding_constraint(numbers, NamedSharding(mesh, PartitionSpec())))
+
+
+def any_process(placement: Placement, flag: bool) -> bool:
+    """Says whether the flag is set in one of the processes that compute one picture."""
+    return bool(told_by_all(placement, flag).any())
+
+
+def _choose(devices: Any, existing: Sequence[Any]) -> Mesh | list[Any]:
+    """Returns a mesh or devices; no devices if the caller made no choice."""
     if devices is None:
         return []
     if isinstance(devices, Mesh):
@@ -77,18 +79,18 @@ def _given(devices: Any, existing: Sequence[Any]) -> Mesh | list[Any]:
         choose("devices", devices, ("all",))
         return list(existing)
     if isinstance(devices, numbers.Integral) and not isinstance(devices, bool):
-        devices = int(devices)
-        if not 1 <= devices <= len(existing):
-            raise InputError(f"devices: {devices} are asked for, and there are {len(existing)}.")
-        return list(existing[:devices])
-    if isinstance(devices, Sequence) and devices and all(isinstance(each, jax.Device) for each in devices):
+        count = int(devices)
+        if not 1 <= count <= len(existing):
+            raise InputError(f"devices: {count} are asked for, and there are {len(existing)}.")
+        return list(existing[:count])
+    if isinstance(devices, Sequence) and devices and all(isinstance(item, jax.Device) for item in devices):
         return list(devices)
-    raise InputError(f"devices: {devices!r} will not do; give a number, 'all', jax.Devices or a Mesh.")
+    raise InputError(f"devices: {devices!r} is not usable; give a number, 'all', jax.Devices or a Mesh.")
 
 
 def _checked(mesh: Mesh) -> Mesh:
-    """The mesh with both axes in our order, which XLA shards by itself."""
+    """Returns the mesh with both axes in our order, which XLA shards by itself."""
     if not mesh.axis_names or set(mesh.axis_names) - set(AXES):
         raise InputError(f"devices: a mesh with axes {mesh.axis_names}; its axes are called {AXES}.")
     devices = mesh.devices if mesh.axis_names[0] == "pairs" else mesh.devices.T
-    return sharding.make_mesh(devices.ravel().tolist(), mesh.shape.get("rows", 1))
+    return make_mesh(devices.ravel().tolist(), mesh.shape.get("rows", 1))

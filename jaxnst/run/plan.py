@@ -1,13 +1,13 @@
-"""Before a run: pictures, masks, weights and settings are read and checked, and sized for each scale.
+"""The plan of a run: pictures, masks, weights, sizes and the kind of step, read and checked.
 
 What cannot work is refused here, before anything large is compiled.
 """
 
 from __future__ import annotations
 
-import dataclasses
-import threading
-from collections.abc import Callable, Hashable, Mapping, Sequence
+import itertools
+import os
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -16,35 +16,33 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jaxnst.config.build import to_loss_weights, to_objective, to_precision, to_problem
+from jaxnst.config.build import to_loss_weights, to_objective, to_problem
 from jaxnst.config.config import Config
-from jaxnst.core import color, guides, objective, solver, terms, vgg
-from jaxnst.core.sharding import spread as sharding
-from jaxnst.core.sharding.rows import Rows
+from jaxnst.core import color, guides, objective, terms, vgg
+from jaxnst.core.sharding import ONE_DEVICE, Placement
 from jaxnst.errors import InputError, choose
 from jaxnst.io import images, masks
-from jaxnst.io.weights.load import Weights, load_weights
-from jaxnst.run.memory_budget import Tile, check_large_enough, fit_in_memory, rows_of
+from jaxnst.run.memory_budget import Tile, check_large_enough, fit_in_memory, keeps_content
+from jaxnst.run.networks import Networks
+from jaxnst.run.steps import Steps, Tiled, Whole
 
 if TYPE_CHECKING:
-    from jax.sharding import Mesh
-
     from jaxnst.io.images import Picture
+    from jaxnst.io.weights.load import Weights
 
 STARTS = ("content", "style", "noise", "black", "white", "blend")
 
 _guides = jax.jit(guides.carry_down, static_argnums=(1, 2))
-_for_cpu = jax.jit(vgg.for_cpu)
 
 
 class Pictures(NamedTuple):
-    """What the user gave: pictures, and masks over them; the content or the styles may be left out.
+    """The pictures of one run, and masks over them; the content or the styles may be left out.
 
     Attributes:
       content: a picture, or None.
       styles: pictures.
-      content_masks: for each style where it goes; empty: everywhere.
-      style_masks: for each style which part of it is the style; empty: all.
+      content_masks: for each style its region of the picture; empty: everywhere.
+      style_masks: for each style the part of its picture that is the style; empty: all of it.
     """
 
     content: Picture | None
@@ -53,19 +51,53 @@ class Pictures(NamedTuple):
     style_masks: Sequence[Picture] = ()
 
 
+def gather(
+    content: Picture | None, style: Any, content_masks: Any, style_masks: Any, config: Config
+) -> tuple[Pictures, Config]:
+    """Collects the pictures and masks of one run; the config keeps masks by their paths.
+
+    Args:
+      content: a picture, or None.
+      style: a picture, a list or tuple of several, or None.
+      content_masks: a mask, or one for each style; None: those in the config.
+      style_masks: a mask, or one for each style; None: those in the config.
+      config: the settings.
+
+    Returns:
+      The pictures, and the config that names the masks.
+
+    Raises:
+      InputError: an empty list of styles.
+    """
+    chosen: dict[str, list[Picture]] = {}
+    for name, masks_given in (("content_masks", content_masks), ("style_masks", style_masks)):
+        chosen[name] = images.as_list(getattr(config, name) if masks_given is None else masks_given)
+        config = config.replace(**{name: tuple(map(_name_of_mask, chosen[name]))})
+    styles = images.as_list(style)
+    if style is not None and not styles:
+        raise InputError("style: no picture is given; give at least one, or None to reconstruct the content.")
+    return Pictures(content, styles, **chosen), config
+
+
+def _name_of_mask(mask: Picture) -> str:
+    if isinstance(mask, str | os.PathLike):
+        return os.fspath(mask)
+    return f"<{type(mask).__name__}>"
+
+
 @dataclass(frozen=True)
 class Plan:
     """Everything a run needs, read and checked.
 
     Attributes:
       config: the settings; without the layers of a content or style that is left out.
-      content: as it was given, at its own size, float32 [H, W, 3] in [0, 1].
-      styles: with the colours in which they are compared, at their own sizes.
-      content_masks, style_masks: one for each style, or none, float32 [H, W] in [0, 1].
+      content: at its own size, float32 [H, W, 3] in [0, 1]; None: there is no content picture.
+      styles: at their own sizes, with the colours in which they are compared.
+      content_masks: one for each style, or none, float32 [H, W] in [0, 1].
+      style_masks: one for each style, or none, float32 [H, W] in [0, 1].
       start: the first picture, where it is a file.
       sizes: height and width of the picture at each scale, coarse to fine.
-      tile: side of the pieces in which pictures are worked through, in pixels; None: as a whole.
-      mesh: devices over which pairs and the rows of pictures are spread; None: one device.
+      steps: how a step is done.
       weights: the network's, as read.
       params: the same on the device, as deep as they are needed, in the form with which it is fastest.
       loss_weights: for the core.
@@ -78,20 +110,15 @@ class Plan:
     style_masks: list[np.ndarray]
     start: np.ndarray | None
     sizes: list[tuple[int, int]]
-    tile: int | None
-    mesh: Mesh | None
+    steps: Steps
     weights: Weights
     params: Mapping[str, Any]
     loss_weights: objective.LossWeights
 
     @property
-    def problem(self) -> solver.Problem:
-        """What is minimised, and how."""
-        problem = to_problem(self.config)
-        if self.mesh is None or rows_of(self.mesh) == 1:
-            return problem
-        spread = dataclasses.replace(problem.objective, rows=Rows(self.mesh))
-        return dataclasses.replace(problem, objective=spread)
+    def ends(self) -> list[int]:
+        """Steps done at the end of each scale."""
+        return list(itertools.accumulate(map(self.config.steps_at, range(len(self.sizes)))))
 
 
 def prepare(
@@ -101,19 +128,19 @@ def prepare(
     tile: Tile = None,
     networks: Networks | None = None,
     available: int | None = None,
-    meshes: Sequence[Mesh | None] = (None,),
+    placements: Sequence[Placement] = (ONE_DEVICE,),
 ) -> Plan:
-    """Read the pictures and the weights, and refuse what cannot work before anything large is compiled.
+    """Reads the pictures and the weights, and refuses what cannot work before anything large is compiled.
 
     Args:
-      pictures: what the user gave.
+      pictures: from `gather`.
       config: checked settings.
-      size: height and width of the picture in question, where it exists already; otherwise it gets the shape
-        of the content (or of the first style picture), at the sizes in `config`.
-      tile: side of the pieces in which pictures are worked through, in pixels; auto: as memory wants it.
-      networks: those that are there already; the plan's is added.
+      size: height and width of the picture in question, where it exists already; None: it gets the shape of
+        the content (or of the first style picture), at the sizes in `config`.
+      tile: largest side of a tile, in pixels; auto: as memory asks for; None: no tiles.
+      networks: those that are loaded already; the plan's is added.
       available: memory of each device that may be used, in bytes; None: what is free now.
-      meshes: devices to use, the first that will do; see `Plan`.
+      placements: where arrays may lie; the first that fits is taken.
 
     Raises:
       InputError: a picture, the weights or a size that cannot be used.
@@ -134,8 +161,10 @@ def prepare(
     for array in styles:
         check_large_enough(config, *style_size(config, array, sizes[0]), argument="style")
     largest = [sizes[-1], *(style_size(config, array, sizes[-1]) for array in styles)]
-    tile, mesh = fit_in_memory(config, largest, tile, available, meshes)
-    weights, params = (networks or Networks()).of(config, mesh)
+    side, placement = fit_in_memory(config, largest, tile, available, placements)
+    weights, params = (networks or Networks()).load(config, placement)
+    problem = to_problem(config)
+    keep = keeps_content(config, *sizes[-1])
     plan = Plan(
         config=config,
         content=content,
@@ -144,47 +173,15 @@ def prepare(
         style_masks=style_masks,
         start=start,
         sizes=sizes,
-        tile=tile,
-        mesh=mesh,
+        steps=Whole(problem, placement) if side is None else Tiled(problem, tile=side, keep=keep),
         weights=weights,
         params=params,
         loss_weights=loss_weights,
     )
-    for one in sizes:
-        _check_regions(plan, one)
-        _check_statistics(plan, one)
+    for scale_size in sizes:
+        _check_regions(plan, scale_size)
+        _check_statistics(plan, scale_size)
     return plan
-
-
-class Networks:
-    """The networks of several plans, each read and put on the device once; threads may share it."""
-
-    def __init__(self) -> None:
-        """None yet."""
-        self._lock = threading.Lock()
-        self._known: dict[Hashable, tuple[Weights, Mapping[str, Any]]] = {}
-
-    def of(self, config: Config, mesh: Mesh | None = None) -> tuple[Weights, Mapping[str, Any]]:
-        """The weights that settings name, and as many of them as they need, on the device, or all of a mesh.
-
-        In a CPU's own form, if it is one; but bfloat16 is too coarse for Winograd's filters, and Winograd's
-        tiles are not partitioned by rows.
-
-        Raises:
-          InputError: they cannot be used.
-        """
-        layers = to_objective(config).layers
-        exact, parts = to_precision(config) != "bf16", rows_of(mesh)
-        for_cpu = jax.default_backend() == "cpu" and exact and parts == 1
-        which = (config.weights, max(map(vgg.LAYERS.index, layers), default=-1), for_cpu, mesh)
-        with self._lock:
-            if which not in self._known:
-                weights = load_weights(config.weights)
-                params = vgg.up_to_deepest(weights.params, layers)
-                params = _for_cpu(params) if for_cpu else params
-                placed = jax.device_put(params) if mesh is None else sharding.everywhere(mesh, params)
-                self._known[which] = weights, placed
-            return self._known[which]
 
 
 _NEEDS: tuple[tuple[str, str, Callable[[Config], bool]], ...] = (
@@ -195,11 +192,11 @@ _NEEDS: tuple[tuple[str, str, Callable[[Config], bool]], ...] = (
     ("style", "color", lambda config: config.color != "style"),
     ("style", "histogram_weight", lambda config: config.histogram_weight > 0),
 )
-"""Which picture a setting needs, and when it does."""
+"""The picture that a setting needs, and when it does."""
 
 
 def _without_the_absent(config: Config, pictures: Pictures) -> Config:
-    """The settings without the layers of a picture that is not there; what needs it is refused."""
+    """Drops the layers of a picture that is not there, and refuses settings that need it."""
     given = {"content": pictures.content is not None, "style": bool(pictures.styles)}
     if not any(given.values()):
         raise InputError("content and style are both missing; give at least one picture.")
@@ -208,21 +205,21 @@ def _without_the_absent(config: Config, pictures: Pictures) -> Config:
             raise InputError(f"{name}: {getattr(config, name)!r} needs a {picture} picture; none is given.")
     if config.style_balance and len(pictures.styles) < 2:
         raise InputError("style_balance: it needs at least two style pictures to balance.")
-    of_content = (config.content_layers and config.content_weight) or config.laplacian_weight
-    of_style = (config.style_layers and config.style_weight) or config.histogram_weight
-    if given["style"] and not of_style and not (given["content"] and config.style_layers):
+    content_counts = (config.content_layers and config.content_weight) or config.laplacian_weight
+    style_counts = (config.style_layers and config.style_weight) or config.histogram_weight
+    if given["style"] and not style_counts and not (given["content"] and config.style_layers):
         raise InputError(
             "style_layers, style_weight: the style counts for nothing; name layers, give a weight."
         )
-    if not given["style"] and not of_content:
+    if not given["style"] and not content_counts:
         raise InputError(
             "content_layers, content_weight: the picture counts for nothing; name layers and a weight."
         )
     if not given["content"]:
         config = config.replace(content_layers=(), content_layer_weights=(1.0,))
     if not given["style"]:
-        of_layers = {"style_layer_weights": (1.0,), "statistic": ("gram",), "style_weights": ()}
-        config = config.replace(style_layers=(), **of_layers)
+        no_layers = {"style_layer_weights": (1.0,), "statistic": ("gram",), "style_weights": ()}
+        config = config.replace(style_layers=(), **no_layers)
     return config
 
 
@@ -241,44 +238,46 @@ def _in_color(
     content_masks: list[np.ndarray],
     style_masks: list[np.ndarray],
 ) -> list[np.ndarray]:
-    """The styles with the content's colours, each with those of its region; see `color`."""
+    """Gives each style the content's colours, those of its region; see `color`."""
     if content is None or kind == "style":
         return styles
     transfer = color.match_luminance if kind == "luminance" else color.COLOR_TRANSFERS[kind]
-    found = []
+    recoloured = []
     for index, style in enumerate(styles):
-        of_content, of_style = np.ones(content.shape[:2], bool), np.ones(style.shape[:2], bool)
+        content_region, style_region = np.ones(content.shape[:2], bool), np.ones(style.shape[:2], bool)
         if content_masks:
-            of_content = masks.core(masks.resize(content_masks[index], (content.shape[0], content.shape[1])))
+            content_region = masks.core(
+                masks.resize(content_masks[index], (content.shape[0], content.shape[1]))
+            )
         if style_masks:
-            of_style = masks.core(style_masks[index])
+            style_region = masks.core(style_masks[index])
         matched = style.copy()
         # Pictures one pixel high: none of the transfers looks at where a pixel stands.
-        matched[of_style] = transfer(style[of_style][None], content[of_content][None])[0]
-        found.append(matched)
-    return found
+        matched[style_region] = transfer(style[style_region][None], content[content_region][None])[0]
+        recoloured.append(matched)
+    return recoloured
 
 
 def _check_regions(plan: Plan, size: tuple[int, int]) -> None:
-    """Refuse a region of which nothing is left at some layer."""
-    of = to_objective(plan.config)
-    of_styles = [style_size(plan.config, mask, size) for mask in plan.style_masks]
+    """Refuses a region of which nothing is left at some layer."""
+    what = plan.steps.problem.objective
+    style_sizes = [style_size(plan.config, mask, size) for mask in plan.style_masks]
     for argument, several, sizes in (
         ("content_masks", plan.content_masks, [size] * len(plan.content_masks)),
-        ("style_masks", plan.style_masks, of_styles),
+        ("style_masks", plan.style_masks, style_sizes),
     ):
-        for index, (mask, one) in enumerate(zip(several, sizes, strict=True), start=1):
-            found = _guides(masks.resize(mask, one), of.style_layers, of.guidance)
-            masks.check_regions(found, f"{argument} {index}", one)
+        for index, (mask, shape) in enumerate(zip(several, sizes, strict=True), start=1):
+            regions = _guides(masks.resize(mask, shape), what.style_layers, what.guidance)
+            masks.check_regions(regions, f"{argument} {index}", shape)
 
 
 def _check_statistics(plan: Plan, size: tuple[int, int]) -> None:
-    """Refuse a statistic that cannot be had of so small a layer; shapes are enough to know."""
-    of_styles = [term for term in to_objective(plan.config).terms if isinstance(term, terms.Style)]
-    # A sum over positions can be had of any.
+    """Refuses a statistic that a layer is too small for; shapes are enough to know."""
+    style_terms = [term for term in to_objective(plan.config).terms if isinstance(term, terms.Style)]
+    # Sums over positions work at any size.
     pairs = [
         (layer, statistic)
-        for term in of_styles
+        for term in style_terms
         for layer, statistic in zip(term.layers, term.statistics, strict=True)
         if not getattr(statistic, "additive", False)
     ]
@@ -302,5 +301,5 @@ def _read_start(start: str) -> np.ndarray:
 
 
 def style_size(config: Config, style: np.ndarray, size: tuple[int, int]) -> tuple[int, int]:
-    """Height and width of a style picture where the picture being made has `size`."""
+    """Computes height and width of a style picture where the picture being made has `size`."""
     return images.fit_size((style.shape[0], style.shape[1]), max(1, round(max(size) * config.style_scale)))

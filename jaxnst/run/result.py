@@ -1,21 +1,22 @@
-"""A plan worked through to its result: each step taken down, the state kept in a file, every end told."""
+"""From a plan to its result: the loop, with its record and its checkpoint."""
 
 from __future__ import annotations
 
 import os
 import warnings
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from jaxnst.config.version import version
 from jaxnst.errors import InputError, TooLargeError
-from jaxnst.io import images
-from jaxnst.io import save as saving
-from jaxnst.run.loop import DivergedError, OutOfMemoryError, Progress, optimise
-from jaxnst.run.mesh import any_of, processes_of
-from jaxnst.run.record import Record, new_record
+from jaxnst.io import images, save
+from jaxnst.run.ended import Ended
+from jaxnst.run.hooks import LogFirstSteps, Record
+from jaxnst.run.loop import Hook, Outcome, optimise
+from jaxnst.run.scale import work_of
 
 if TYPE_CHECKING:
     import PIL.Image
@@ -25,145 +26,151 @@ if TYPE_CHECKING:
     from jaxnst.run.checkpoint import Checkpoint
     from jaxnst.run.plan import Plan
 
-NO_FIRST_LOSS = "the loss of the first picture is not a finite number; use smaller weights."
+NO_FIRST_LOSS = "the loss of the first picture is not a finite number; use smaller loss weights."
 
 NO_MEMORY = (
-    "size: memory ran out before there was a picture; a smaller size or tile, or for lbfgs a smaller memory, "
-    "needs less."
+    "size: memory ran out before there was a picture; a smaller size or tile, or for lbfgs a smaller "
+    "history_size, needs less."
 )
-
-OVER = ("finished", "diverged")
-"""Ways for a run to end after which the same call would come to the same."""
 
 
 @dataclass(frozen=True)
 class Result:
-    """A finished picture and how it came about.
+    """A finished picture and how it was made.
 
     Attributes:
       array: float32 [H, W, 3], RGB, [0, 1].
-      history: `total`, `content`, `style`, `tv`, and every other part that has a weight: one value for each
-        step, before it; the parts unweighted.
+      history: `total`, `content`, `style`, `tv`, and every other part that has a loss weight: one value for
+        each step, before it; the parts unweighted.
       config: the settings that made it.
       seconds: wall-clock time, with compilation; of all parts of a run that was resumed.
-      ended: why the run ended: finished, stopped (by the callback), interrupted (by Ctrl-C), diverged or out
-        of memory.
+      ended: why the run ended, see `Ended`.
       weights_sha256: digest of the network's weights.
       snapshots: `{step: array}` for every step asked for.
+      final_losses: the losses of the finished picture, where they were asked for.
+      snapshot_seconds: `{step: seconds}` since the start of the run.
     """
 
     array: Float[np.ndarray, "h w 3"]
     history: dict[str, Float[np.ndarray, " steps"]]
     config: Config
     seconds: float
-    ended: str
+    ended: Ended
     weights_sha256: str
     snapshots: dict[int, Float[np.ndarray, "h w 3"]]
+    final_losses: dict[str, float] = field(default_factory=dict)
+    snapshot_seconds: dict[int, float] = field(default_factory=dict)
 
     @property
     def image(self) -> PIL.Image.Image:
         """The picture as a `PIL.Image`, RGB, 8 bits."""
-        return saving.to_pil(self.array)
+        return save.to_pil(self.array)
 
     @property
     def metadata(self) -> dict[str, Any]:
         """What a saved picture says about itself: settings, version, weights; enough to repeat it."""
-        from jaxnst import __version__
-
         return {
             "software": "jaxnst",
-            "version": __version__,
+            "version": version(),
             "weights_sha256": self.weights_sha256,
             "config": self.config.to_dict(),
             "steps_done": len(self.history["total"]),
         }
 
     def save(self, path: str | os.PathLike, bits: int = 8, dither: bool = False) -> None:
-        """Write the picture.
+        """Writes the picture.
 
         Args:
           path: the extension chooses PNG, JPEG, WebP or TIFF.
-          bits: of each colour, 8 or, for PNG and TIFF, 16.
-          dither: round to 8 bits with noise, so that smooth areas show no bands.
+          bits: of each colour, 8 (default) or, for PNG and TIFF, 16.
+          dither: whether to round to 8 bits with noise, so that smooth areas show no bands; default False.
 
         Raises:
           InputError: an unknown extension, a folder that does not exist, or 16 bits where they cannot be.
         """
-        saving.check_output(path, bits=bits, dither=dither)
-        saving.save_image(path, self.array, self.metadata, bits=bits, dither=dither)
+        save.check_output(path, bits=bits, dither=dither)
+        save.save_image(path, self.array, self.metadata, bits=bits, dither=dither)
 
 
 def run_plan(
     plan: Plan,
-    after: Callable[[Progress], str | None],
-    snapshots: int = 0,
-    record: Record | None = None,
+    hooks: Sequence[Hook] = (),
+    snapshot_steps: Collection[int] = (),
     file: Checkpoint | None = None,
-    stoppable: Callable[[], bool] = lambda: True,
+    final_losses: bool = False,
 ) -> Result:
-    """Make the picture of a plan.
+    """Makes the picture of a plan.
 
     Args:
       plan: from `prepare`.
-      after: called after each step; a reason to stop, as for `Result.ended`, and what exists is returned.
-      snapshots: as for `stylize`.
-      record: to go on from; None: a new one.
-      file: where to keep it.
-      stoppable: asked at each step; where there is a file, the run stops only after saying True, because each
-        such step has to wait for the one before.
+      hooks: called after each step, after the record is made.
+      snapshot_steps: steps whose pictures are kept in the result.
+      file: the run's checkpoint, loaded; a run that is over gives its result at once.
+      final_losses: whether to evaluate the finished picture once more.
 
     Raises:
-      InputError: not even the first picture has a loss.
+      InputError: not even the first picture has a finite loss.
       TooLargeError: memory ran out before there was a picture.
     """
-    record = record or new_record(plan)
-    if not record.ended:
-        _work(plan, after, snapshots, record, file, stoppable)
-    if record.why:
-        warnings.warn(record.why, stacklevel=3)
+    record = Record(snapshot_steps)
+    if file is not None and (over := file.resume(record)) is not None:
+        picture, ended, why, losses = over.picture, over.ended, over.why, {}
+    else:
+        keeping = [] if file is None else [file]
+        resume = None if file is None else file.take_state()
+        outcome = optimise(work_of(plan), [record, LogFirstSteps(), *hooks, *keeping], resume)
+        picture, ended, why = _picture(outcome), outcome.ended, _why(outcome)
+        if file is not None:
+            why += file.close(outcome, picture, why)
+        losses = _final_losses(plan, outcome) if final_losses and ended is Ended.finished else {}
+    if why:
+        warnings.warn(why, stacklevel=3)
+    names = plan.steps.problem.objective.names
     return Result(
         # A run that ended at a coarse scale still has a picture of the size that was asked for.
-        array=images.resize(record.picture(), plan.sizes[-1]),
-        history={name: np.array(losses, np.float32) for name, losses in record.history.items()},
+        array=images.resize(picture, plan.sizes[-1]),
+        history={name: np.array(record.history.get(name, []), np.float32) for name in names},
         config=plan.config,
         seconds=record.seconds,
-        ended=record.ended,
+        ended=ended,
         weights_sha256=plan.weights.sha256,
         snapshots=record.snapshots,
+        final_losses=losses,
+        snapshot_seconds=record.snapshot_seconds,
     )
 
 
-def _work(
-    plan: Plan,
-    after: Callable[[Progress], str | None],
-    snapshots: int,
-    record: Record,
-    file: Checkpoint | None,
-    stoppable: Callable[[], bool],
-) -> None:
-    """Make the steps, take them down in the record and the record to the file."""
-    ended, state = "", None
-    settle = None if file is None else (lambda step: any_of(plan.mesh, stoppable()) or file.due(step))
-    try:
-        for progress in optimise(plan, record.take_state(), settle):
-            record.add(progress, snapshots)
-            ended, state = after(progress) or "", progress.state
-            if ended and (file is None or state is not None):
-                break
-            if file is not None and state is not None and file.due(progress.step):
-                file.save(record, state)
-    except DivergedError as error:
-        record.image, record.why, ended, state = error.image, str(error), "diverged", None
-    except OutOfMemoryError as error:
-        if processes_of(plan.mesh) > 1:  # nor can one make a picture of what it has
-            raise TooLargeError(f"{error}.") from error
-        record.why, ended, state = str(error), "out of memory", error.state
-    if record.image is None:
-        raise InputError(NO_FIRST_LOSS) if ended == "diverged" else TooLargeError(NO_MEMORY)
-    record.ended = ended or "finished"
-    if file is not None and record.ended in OVER:
-        file.save(record, None)
-    elif file is not None and state is not None:
-        file.save(record, state)
-    if file is not None and record.ended == "out of memory":
-        record.why += f"; the same call goes on after step {file.step}"
+def _picture(outcome: Outcome) -> Float[np.ndarray, "h w 3"]:
+    """Makes the last good picture, in [0, 1], at its scale.
+
+    Raises:
+      InputError: the first picture has no finite loss.
+      TooLargeError: memory ran out before there was a picture.
+    """
+    progress, state, scale = outcome.progress, outcome.state, outcome.scale
+    if progress is None or state is None or scale is None:
+        raise TooLargeError(NO_MEMORY)
+    if progress.step == 1 and not np.isfinite(progress.losses["total"]):
+        raise InputError(NO_FIRST_LOSS)
+    if outcome.ended is Ended.out_of_memory and scale.steps.placement.processes > 1:
+        raise TooLargeError(f"{_why(outcome)}.")  # nor can one process make a picture of what it has
+    return np.clip(np.asarray(scale.picture(state)), 0, 1)
+
+
+def _why(outcome: Outcome) -> str:
+    """Says why a run ended early, where that is worth a warning."""
+    step = outcome.progress.step if outcome.progress else 0
+    return {
+        Ended.diverged: f"the loss is no longer a finite number at step {step}, so the run ends with the "
+        "last picture that had one; a smaller learning_rate or clamp may help",
+        Ended.out_of_memory: f"memory ran out at step {step + 1}, so the run ends with the picture before "
+        "it; a smaller size or tile, or for lbfgs a smaller history_size, needs less",
+    }.get(outcome.ended, "")
+
+
+def _final_losses(plan: Plan, outcome: Outcome) -> dict[str, float]:
+    """Evaluates the last picture by one more step, whose move is dropped."""
+    assert outcome.scale is not None
+    assert outcome.state is not None
+    _, losses = outcome.scale.step(outcome.state)
+    return {name: float(losses[name]) for name in plan.steps.problem.objective.names}

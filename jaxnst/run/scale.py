@@ -1,81 +1,96 @@
-"""What a plan is at one size of the picture: its targets, what is rendered with it, where it starts."""
+"""What one scale of a run needs: targets, render functions and the first picture, where steps want them."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable, Mapping
+from collections.abc import Callable, Hashable
+from dataclasses import dataclass
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jaxnst.config.build import to_precision, to_transforms
-from jaxnst.core import color, objective, solver, transforms, vgg
-from jaxnst.core.tiling import targets as tiled_targets
+from jaxnst.config.build import to_transforms
+from jaxnst.core import color, objective, solver, transforms
 from jaxnst.io import images, masks
-from jaxnst.run import traces
-from jaxnst.run.memory_budget import keeps_content
+from jaxnst.run.networks import step_params
 from jaxnst.run.plan import Plan, style_size
+from jaxnst.run.steps import Steps
 
 if TYPE_CHECKING:
-    from jaxtyping import Array
+    from jaxtyping import Array, Float, PRNGKeyArray
 
-_targets = traces.jit(objective.make_targets)
-_in_bfloat16 = jax.jit(vgg.in_bfloat16)
+    from jaxnst.core.objective import Losses
+    from jaxnst.run.state import SavedState, State
 
-
-def targets_at(plan: Plan, size: tuple[int, int]) -> objective.Targets | tiled_targets.TiledTargets:
-    """What a picture of this height and width is compared with."""
-    make: Callable[..., Any] = _targets
-    if plan.tile is not None:
-        keep = keeps_content(plan.config, *size)
-        make = partial(tiled_targets.make_targets, tile=plan.tile, keep=keep)
-    return make(
-        plan.problem.objective,
-        plan.params,
-        None if plan.content is None else images.resize(plan.content, size),
-        [images.resize(style, style_size(plan.config, style, size)) for style in plan.styles],
-        [masks.resize(mask, size) for mask in plan.content_masks],
-        [masks.resize(mask, style_size(plan.config, mask, size)) for mask in plan.style_masks],
-    )
+    Size = tuple[int, int]
 
 
-def target_shapes(plan: Plan, size: tuple[int, int]) -> Hashable:
-    """What a compiler sees of the targets, without computing them; style pictures may differ in size."""
+@dataclass(frozen=True)
+class Scale:
+    """One scale of a run, or of several runs at once.
 
-    def floats(*shape: int) -> jax.ShapeDtypeStruct:
-        return jax.ShapeDtypeStruct(shape, jnp.float32)
+    Attributes:
+      size: height and width of the picture, in pixels.
+      steps: how steps are done.
+      inputs: what a step takes beside the state, placed for `steps`.
+      first: makes the first picture and the random key, for a run that starts here.
+    """
 
-    found = jax.eval_shape(
-        partial(objective.make_targets, plan.problem.objective),
-        plan.params,
-        None if plan.content is None else floats(*size, 3),
-        [floats(*style_size(plan.config, style, size), 3) for style in plan.styles],
-        [floats(*size) for _ in plan.content_masks],
-        [floats(*style_size(plan.config, mask, size)) for mask in plan.style_masks],
-    )
-    return jax.tree.structure(found), tuple((leaf.shape, leaf.dtype) for leaf in jax.tree.leaves(found))
+    size: Size
+    steps: Steps
+    inputs: solver.Inputs
+    first: Callable[[], tuple[Any, PRNGKeyArray]]
+
+    def start(self) -> State:
+        """Makes the state before the first step."""
+        return self.steps.start(self.size, self.inputs, *map(self.steps.placement.put, self.first()))
+
+    def step(self, state: State) -> tuple[State, Losses]:
+        """Does one step; returns the state after it and the losses before it."""
+        return self.steps.step(self.size, self.inputs, state)
+
+    def picture(self, state: State) -> Array:
+        """Makes the picture of a state, not clipped, on the device."""
+        return self.steps.picture(self.size, self.inputs, state.solver.variable)
+
+    def save(self, state: State) -> SavedState:
+        """Copies a state to the host."""
+        return self.steps.save(self.size, state)
 
 
-def render_at(plan: Plan, size: tuple[int, int]) -> tuple[Callable[[Array], Array], ...]:
-    """What belongs to the picture beside what the optimiser moves: the photo, or its colours."""
-    if plan.content is None:
-        return ()
-    photo = images.resize(plan.content, size)
-    found: list[Callable[[Array], Array]] = []
-    if plan.config.color == "luminance":
-        found.append(transforms.KeepChroma(jnp.asarray(color.chroma(photo))))
-    share = masks.coverage([masks.resize(mask, size) for mask in plan.content_masks] or [np.ones(size)])
-    if share.min() < 1:
-        found.append(transforms.KeepPhoto(jnp.asarray(photo), jnp.asarray(share, jnp.float32)))
-    return tuple(found)
+class Work(NamedTuple):
+    """What the loop needs to know of a run, or of several at once.
+
+    Attributes:
+      sizes: height and width of the picture at each scale, coarse to fine.
+      ends: steps done at the end of each scale.
+      steps: how steps are done.
+      enter: makes what the scale of an index needs.
+    """
+
+    sizes: list[Size]
+    ends: list[int]
+    steps: Steps
+    enter: Callable[[int], Scale]
 
 
-def inputs_at(plan: Plan, size: tuple[int, int], params: Mapping[str, Any]) -> solver.Inputs:
-    """What a step at this height and width takes, with weights from `params_of_steps`."""
+def work_of(plan: Plan) -> Work:
+    """Describes the run of a plan to the loop."""
+    return Work(plan.sizes, plan.ends, plan.steps, partial(scale_of, plan))
+
+
+def scale_of(plan: Plan, index: int) -> Scale:
+    """Builds what one scale of a run needs, on the device."""
+    size = plan.sizes[index]
+    return Scale(size, plan.steps, plan.steps.put(inputs_at(plan, size)), partial(first_of, plan, size))
+
+
+def inputs_at(plan: Plan, size: Size) -> solver.Inputs:
+    """Computes what a step takes at a height and width."""
     return solver.Inputs(
-        params,
+        step_params(plan.config, plan.params),
         targets_at(plan, size),
         plan.loss_weights,
         jnp.float32(plan.config.learning_rate),
@@ -84,23 +99,58 @@ def inputs_at(plan: Plan, size: tuple[int, int], params: Mapping[str, Any]) -> s
     )
 
 
-def params_of_steps(plan: Plan) -> Mapping[str, Any]:
-    """The network's weights as steps compute with them, which may be less exactly than targets."""
-    return _in_bfloat16(plan.params) if to_precision(plan.config) == "bf16" else plan.params
+def targets_at(plan: Plan, size: Size) -> Any:
+    """Computes what a picture of a height and width is compared with."""
+    return plan.steps.targets(
+        plan.params,
+        None if plan.content is None else images.resize(plan.content, size),
+        [images.resize(style, style_size(plan.config, style, size)) for style in plan.styles],
+        [masks.resize(mask, size) for mask in plan.content_masks],
+        [masks.resize(mask, style_size(plan.config, mask, size)) for mask in plan.style_masks],
+    )
 
 
-def _noise(size: tuple[int, int], seed: int) -> np.ndarray:
-    """Gray with Gaussian noise of a quarter of the range."""
-    noise = 0.5 + 0.25 * jax.random.normal(jax.random.key(seed), (*size, 3))
-    return np.clip(np.asarray(noise), 0, 1)
+def target_shapes(plan: Plan, size: Size) -> Hashable:
+    """Computes the structure and shapes of the targets without computing them."""
+
+    def floats(*shape: int) -> jax.ShapeDtypeStruct:
+        return jax.ShapeDtypeStruct(shape, jnp.float32)
+
+    targets = jax.eval_shape(
+        partial(objective.make_targets, plan.steps.problem.objective, look=plan.steps.placement.look),
+        plan.params,
+        None if plan.content is None else floats(*size, 3),
+        [floats(*style_size(plan.config, style, size), 3) for style in plan.styles],
+        [floats(*size) for _ in plan.content_masks],
+        [floats(*style_size(plan.config, mask, size)) for mask in plan.style_masks],
+    )
+    return jax.tree.structure(targets), tuple((leaf.shape, leaf.dtype) for leaf in jax.tree.leaves(targets))
 
 
-def first_picture(plan: Plan, size: tuple[int, int]) -> np.ndarray:
-    """The start named in the settings, at one size."""
+def render_at(plan: Plan, size: Size) -> tuple[Callable[[Array], Array], ...]:
+    """Makes the functions that keep parts of the photo: its colours, or the places without style."""
+    if plan.content is None:
+        return ()
+    photo = images.resize(plan.content, size)
+    render: list[Callable[[Array], Array]] = []
+    if plan.config.color == "luminance":
+        render.append(transforms.KeepChroma(jnp.asarray(color.chroma(photo))))
+    share = masks.coverage([masks.resize(mask, size) for mask in plan.content_masks] or [np.ones(size)])
+    if share.min() < 1:
+        render.append(transforms.KeepPhoto(jnp.asarray(photo), jnp.asarray(share, jnp.float32)))
+    return tuple(render)
+
+
+def first_of(plan: Plan, size: Size) -> tuple[Float[np.ndarray, "h w 3"], PRNGKeyArray]:
+    """Makes the first picture that the settings name, and the random key."""
+    return _first_picture(plan, size), jax.random.key(plan.config.seed)
+
+
+def _first_picture(plan: Plan, size: Size) -> Float[np.ndarray, "h w 3"]:
     config = plan.config
 
     def content() -> np.ndarray:
-        assert plan.content is not None  # `prepare` has seen to it
+        assert plan.content is not None  # `prepare` has checked it
         return images.resize(plan.content, size)
 
     def blend() -> np.ndarray:
@@ -117,3 +167,9 @@ def first_picture(plan: Plan, size: tuple[int, int]) -> np.ndarray:
     if plan.start is not None:
         return images.resize(plan.start, size)
     return starts[config.start]()
+
+
+def _noise(size: Size, seed: int) -> Float[np.ndarray, "h w 3"]:
+    """Makes gray with Gaussian noise of a quarter of the range."""
+    noise = 0.5 + 0.25 * jax.random.normal(jax.random.key(seed), (*size, 3))
+    return np.clip(np.asarray(noise), 0, 1)

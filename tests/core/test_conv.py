@@ -1,10 +1,12 @@
-"""Both ways to convolve, against each other and against a sum written out."""
+"""The direct convolution and Winograd's, against a sum written out and against each other."""
 
 import jax
 import numpy as np
 import pytest
 
 from jaxnst.core import conv
+
+pytestmark = pytest.mark.fast
 
 SHAPES = [(8, 8), (5, 7), (1, 1), (4, 13)]
 
@@ -15,7 +17,7 @@ def kernel():
 
 
 def by_hand(x, kernel):
-    """Nine shifted products, in float64."""
+    """Sums nine shifted products, in float64."""
     height, width, _ = x.shape
     padded = np.pad(x.astype(np.float64), ((1, 1), (1, 1), (0, 0)))
     return sum(
@@ -26,7 +28,7 @@ def by_hand(x, kernel):
 
 
 @pytest.mark.parametrize("shape", SHAPES)
-def test_both_are_the_sum_of_nine_products(kernel, shape):
+def test_both_convolutions_are_the_sum_of_nine_products(kernel, shape):
     x = np.random.default_rng(1).standard_normal((*shape, 6)).astype(np.float32)
     expected = by_hand(x, kernel)
     np.testing.assert_allclose(conv.direct(x, kernel), expected, atol=1e-5)
@@ -37,10 +39,10 @@ def test_both_are_the_sum_of_nine_products(kernel, shape):
 def test_gradients_agree(kernel, shape):
     generator = np.random.default_rng(2)
     x = generator.standard_normal((*shape, 6)).astype(np.float32)
-    weight = generator.standard_normal((*shape, 4)).astype(np.float32)
+    direction = generator.standard_normal((*shape, 4)).astype(np.float32)
     filters = conv.winograd_filters(kernel)
-    plain = jax.grad(lambda x: (conv.direct(x, kernel) * weight).sum())(x)
-    fast = jax.grad(lambda x: (conv.winograd(x, filters) * weight).sum())(x)
+    plain = jax.grad(lambda x: (conv.direct(x, kernel) * direction).sum())(x)
+    fast = jax.grad(lambda x: (conv.winograd(x, filters) * direction).sum())(x)
     np.testing.assert_allclose(fast, plain, atol=3e-5)
 
 
@@ -48,5 +50,5 @@ def test_winograd_vmaps(kernel):
     x = np.random.default_rng(3).standard_normal((3, 6, 9, 6)).astype(np.float32)
     filters = conv.winograd_filters(kernel)
     together = jax.vmap(conv.winograd, in_axes=(0, None))(x, filters)
-    for one, of_many in zip(x, together, strict=True):
-        np.testing.assert_allclose(of_many, conv.winograd(one, filters), atol=3e-5)
+    for image, result in zip(x, together, strict=True):
+        np.testing.assert_allclose(result, conv.winograd(image, filters), atol=3e-5)

@@ -1,4 +1,4 @@
-"""Masks in the layers, against what the network itself sees."""
+"""Guides in the layers, against the receptive fields of the network itself."""
 
 import jax
 import jax.numpy as jnp
@@ -15,7 +15,7 @@ carry_down = jax.jit(guides.carry_down, static_argnums=(1, 2))
 
 @pytest.fixture(scope="module")
 def weights_of_ones():
-    """A network that averages: a position's features are positive exactly if it sees a positive pixel."""
+    """Builds a network that averages: features are positive exactly where a positive pixel is seen."""
     params = {"input": {"scale": jnp.ones(()), "mean": jnp.zeros(3), "std": jnp.ones(3)}}
     inputs = 3
     for layer in vgg.LAYERS[: vgg.LAYERS.index("relu4_2")]:
@@ -28,10 +28,10 @@ def weights_of_ones():
 
 
 def sees(params, pixels, layers):
-    """Which positions of the layers have one of these pixels in their receptive field."""
+    """Marks the positions of each layer whose receptive field contains some of these pixels."""
     image = jnp.repeat(jnp.asarray(pixels, jnp.float32)[..., None], 3, axis=-1)
-    found = averages(params, image, layers, vgg.average_pool)
-    return {layer: np.asarray(found[layer][..., 0] > 0) for layer in layers}
+    maps = averages(params, image, layers, vgg.average_pool)
+    return {layer: np.asarray(maps[layer][..., 0] > 0) for layer in layers}
 
 
 def disc(row, column, radius):
@@ -51,12 +51,12 @@ REGIONS = {
 def test_inside_and_all_are_the_networks_receptive_fields(weights_of_ones, region):
     region = REGIONS[region]
     layers = ("conv1_1", "relu1_2", "pool1", "conv2_2", "relu3_1", "pool3", "relu4_2")
-    touched, left = sees(weights_of_ones, region, layers), sees(weights_of_ones, ~region, layers)
+    touched, beyond = sees(weights_of_ones, region, layers), sees(weights_of_ones, ~region, layers)
     touching = carry_down(region, layers, guides.GUIDANCES["all"])
     inside = carry_down(region, layers, guides.GUIDANCES["inside"])
     for layer in layers:
         np.testing.assert_array_equal(touching[layer], touched[layer], err_msg=layer)
-        np.testing.assert_array_equal(inside[layer], ~left[layer], err_msg=layer)
+        np.testing.assert_array_equal(inside[layer], ~beyond[layer], err_msg=layer)
 
 
 @pytest.mark.parametrize("how", guides.GUIDANCES)
@@ -66,36 +66,36 @@ def test_sizes_are_the_features(weights_of_ones, how, size):
     features = jax.eval_shape(
         lambda params, image: vgg.features(params, image, layers), weights_of_ones, jnp.zeros((*size, 3))
     )
-    found = jax.eval_shape(
+    carried = jax.eval_shape(
         lambda mask: guides.carry_down(mask, vgg.LAYERS, guides.GUIDANCES[how]), jnp.ones(size)
     )
     for layer in layers:
-        assert found[layer].shape == features[layer].shape[:2]
-    assert found["pool5"].shape == (size[0] // 32, size[1] // 32)
+        assert carried[layer].shape == features[layer].shape[:2]
+    assert carried["pool5"].shape == (size[0] // 32, size[1] // 32)
 
 
 @pytest.mark.parametrize("how", guides.GUIDANCES)
 @pytest.mark.parametrize("value", [0.0, 0.4, 1.0])
 def test_the_border_is_neither_inside_nor_outside(how, value):
-    """A mask of one value keeps it everywhere."""
-    for found in carry_down(jnp.full((45, 70), value), vgg.LAYERS, guides.GUIDANCES[how]).values():
-        np.testing.assert_allclose(found, value, rtol=1e-6)
+    """A constant mask stays constant in every layer."""
+    for guide in carry_down(jnp.full((45, 70), value), vgg.LAYERS, guides.GUIDANCES[how]).values():
+        np.testing.assert_allclose(guide, value, rtol=1e-6)
 
 
 def test_simple_is_the_share_of_the_pixels():
     mask = np.random.default_rng(0).random((45, 70), np.float32)
-    found = guides.carry_down(mask, ["conv1_2", "relu3_4"])
-    np.testing.assert_array_equal(found["conv1_2"], mask)
-    blocks = mask[:44, :68].reshape(11, 4, 17, 4)
-    np.testing.assert_allclose(found["relu3_4"], blocks.mean((1, 3)), rtol=1e-5)
+    carried = guides.carry_down(mask, ["conv1_2", "relu3_4"])
+    np.testing.assert_array_equal(carried["conv1_2"], mask)
+    squares = mask[:44, :68].reshape(11, 4, 17, 4)
+    np.testing.assert_allclose(carried["relu3_4"], squares.mean((1, 3)), rtol=1e-5)
 
 
 def test_simple_keeps_a_partition():
-    """Soft regions that make up the picture make up every layer."""
+    """Soft regions that add up to the picture add up to every layer."""
     regions = np.random.default_rng(0).dirichlet([0.3, 0.3, 0.3], SIZE).astype(np.float32)
     carried = [carry_down(regions[..., i], vgg.LAYERS) for i in range(3)]
     for layer in vgg.LAYERS:
-        np.testing.assert_allclose(sum(found[layer] for found in carried), 1, atol=1e-5)
+        np.testing.assert_allclose(sum(region[layer] for region in carried), 1, atol=1e-5)
 
 
 @pytest.mark.parametrize("how", ["inside", "all"])
@@ -110,7 +110,7 @@ def test_soft_masks_are_hard_ones_at_each_threshold(how):
             np.testing.assert_array_equal(soft[layer] > threshold, hard[layer])
 
 
-def test_returns_what_is_asked_for_and_refuses_what_is_not_there():
+def test_returns_the_requested_layers_and_refuses_unknown_ones():
     assert set(carry_down(jnp.ones(SIZE), ("relu2_1", "conv1_1"))) == {"relu2_1", "conv1_1"}
     assert guides.carry_down(jnp.ones(SIZE), ()) == {}
     with pytest.raises(ValueError, match="no layer 'relu6_1'"):
@@ -126,6 +126,6 @@ def test_composes_with_jit_vmap_and_grad(how):
 
     together = jax.jit(jax.vmap(deepest))(masks)
     np.testing.assert_allclose(together, [jax.jit(deepest)(mask) for mask in masks], rtol=1e-6)
-    # Each position is a mean of the mask's values, or one of them: its gradient adds up to one.
+    # Each position is one of the mask's values or a mean of them, so its gradient adds up to one.
     gradient = jax.jit(jax.grad(lambda mask: deepest(mask).sum()))(masks[0])
     assert float(gradient.sum()) == pytest.approx(together[0].size, rel=1e-4)

@@ -1,4 +1,4 @@
-"""The formulas of the papers, written out in NumPy or by hand, against `jaxnst.core.losses`."""
+"""The losses against the formulas of the papers, written out in NumPy or by hand."""
 
 import jax
 import jax.numpy as jnp
@@ -6,6 +6,8 @@ import numpy as np
 import pytest
 
 from jaxnst.core import losses, statistics
+
+pytestmark = pytest.mark.fast
 
 DIFFERENCE = {"l2": np.square, "l1": np.abs}
 
@@ -26,7 +28,7 @@ def test_content_forms(maps, norm):
 
 
 def test_the_scaled_norm_gives_a_gradient_of_one(maps):
-    """sum d^2 / sum |d|; its gradient's L1 norm lies between 1 and 3, whatever the scale of the features."""
+    """The loss is sum d^2 / sum |d|; the L1 norm of its gradient is 1 to 3 for features of any size."""
     F, P = maps.astype(np.float64)
     for scale in (1e-2, 1.0, 1e3):
         loss = lambda x: losses.content_loss(x, P * scale, losses.content_mean, losses.NORMS["scaled"])  # noqa: B023, E731
@@ -72,20 +74,20 @@ def test_total_variation_of_a_single_pixel_is_zero():
 
 def test_content_gradient_is_gatys_equation_2(maps):
     before_relu, P = maps[0], np.maximum(maps[1], 0)
-    found = jax.grad(lambda x: losses.content_loss(jax.nn.relu(x), P, losses.content_sum))(before_relu)
+    gradient = jax.grad(lambda x: losses.content_loss(jax.nn.relu(x), P, losses.content_sum))(before_relu)
     expected = np.where(before_relu > 0, before_relu - P, 0)
-    np.testing.assert_allclose(found, expected, rtol=1e-6)
+    np.testing.assert_allclose(gradient, expected, rtol=1e-6)
 
 
 def test_style_gradient_is_gatys_equation_6(maps):
     before_relu, style = maps[0], np.maximum(maps[1], 0)
     gram, whole = statistics.Gram(losses.gram_gatys), np.ones((6, 5), np.float32)
     target = gram(style, whole)
-    found = jax.grad(lambda x: gram.distance(gram(jax.nn.relu(x), whole), target))(before_relu)
+    gradient = jax.grad(lambda x: gram.distance(gram(jax.nn.relu(x), whole), target))(before_relu)
     F, S = (np.maximum(x, 0).reshape(30, 7).astype(np.float64) for x in maps)
     expected = F @ (F.T @ F - S.T @ S) / (7**2 * 30**2)
     np.testing.assert_allclose(
-        np.asarray(found).reshape(30, 7), np.where(before_relu.reshape(30, 7) > 0, expected, 0), atol=1e-6
+        np.asarray(gradient).reshape(30, 7), np.where(before_relu.reshape(30, 7) > 0, expected, 0), atol=1e-6
     )
 
 

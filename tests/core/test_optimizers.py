@@ -1,4 +1,4 @@
-"""The optimisers against formulas; whole trajectories against torch.optim are in test_parity.py."""
+"""The optimisers against formulas; `tests/parity` compares whole trajectories with torch.optim."""
 
 import functools
 import itertools
@@ -14,7 +14,7 @@ from jaxnst.core import optimizers
 
 
 def two_loop_recursion(gradient, steps, differences):
-    """Nocedal and Wright, algorithm 7.4, in float64; the pairs come oldest first."""
+    """Computes the direction by Nocedal and Wright, algorithm 7.4, in float64, from pairs oldest first."""
     q, alphas = gradient.astype(np.float64), []
     for s, y in reversed(list(zip(steps, differences, strict=True))):
         alphas.append(s @ q / (y @ s))
@@ -34,7 +34,7 @@ def update(tx, state, point, gradient):
 
 
 def follow(tx, state, points, gradients):
-    """Show an optimiser these points and gradients; return its updates and its last state."""
+    """Gives an optimiser these points and gradients; returns its updates and its last state."""
     updates = []
     for point, gradient in zip(points, gradients, strict=True):
         moved, state = update(tx, state, jnp.asarray(point), jnp.asarray(gradient))
@@ -42,24 +42,24 @@ def follow(tx, state, points, gradients):
     return updates, state
 
 
-@pytest.mark.parametrize("memory", [1, 3, 5])
+@pytest.mark.parametrize("history_size", [1, 3, 5])
 @pytest.mark.parametrize("steps", [2, 4, 9])
-def test_lbfgs_direction_is_the_two_loop_recursion(memory, steps):
+def test_lbfgs_direction_is_the_two_loop_recursion(history_size, steps):
     generator = np.random.default_rng(0)
     curvature = np.linspace(1, 9, 40)
-    tx = transformation(optimizers.LBFGS(memory))
+    tx = transformation(optimizers.LBFGS(history_size))
     points = generator.standard_normal((steps, 40)).astype(np.float32)
     gradients = (curvature * points).astype(np.float32)
     [*_, updates], _ = follow(tx, tx.init(jnp.asarray(points[0])), points, gradients)
-    s = np.diff(points.astype(np.float64), axis=0)[-memory:]
-    y = np.diff(gradients.astype(np.float64), axis=0)[-memory:]
+    s = np.diff(points.astype(np.float64), axis=0)[-history_size:]
+    y = np.diff(gradients.astype(np.float64), axis=0)[-history_size:]
     expected = -two_loop_recursion(gradients[-1], list(s), list(y))
     assert np.linalg.norm(updates - expected) <= 1e-5 * np.linalg.norm(expected)
 
 
 @pytest.mark.parametrize("bent", [{1}, {3}, {1, 2}, {2, 5}, {4, 5}])
 def test_lbfgs_leaves_out_pairs_of_negative_curvature(bent):
-    """As torch.optim.LBFGS does: the direction is that of the convex pairs alone."""
+    """The direction is that of the convex pairs alone, as in torch.optim.LBFGS."""
     generator = np.random.default_rng(0)
     steps = generator.standard_normal((6, 40)).astype(np.float32)
     differences = np.stack(
@@ -130,13 +130,13 @@ def test_carrying_to_the_same_size_changes_nothing(optimizer):
     tx = transformation(optimizer)
     _, state = follow(tx, tx.init(jnp.zeros((5, 4, 3))), gradients[:6], gradients[:6])
     expected, _ = follow(tx, state, gradients[6:], gradients[6:])
-    found, _ = follow(tx, optimizer.carried(state, unchanged, unchanged), gradients[6:], gradients[6:])
-    np.testing.assert_allclose(found, expected, rtol=1e-6)
+    updates, _ = follow(tx, optimizer.carried(state, unchanged, unchanged), gradients[6:], gradients[6:])
+    np.testing.assert_allclose(updates, expected, rtol=1e-6)
 
 
 @pytest.mark.parametrize("optimizer", [optimizers.Adam(), optimizers.Adagrad()])
 def test_moments_carried_are_those_of_the_carried_gradients(optimizer):
-    """Resampled gradients all along would have led to the same state, where resampling repeats pixels."""
+    """A run on resampled gradients has the same state, because resampling repeats pixels here."""
 
     def finer(gradient):
         return jnp.repeat(jnp.repeat(gradient, 2, 0), 2, 1) / 4
@@ -146,12 +146,12 @@ def test_moments_carried_are_those_of_the_carried_gradients(optimizer):
     _, state = follow(tx, tx.init(jnp.zeros((5, 4, 3))), gradients, gradients)
     fine = [finer(gradient) for gradient in gradients]
     _, expected = follow(tx, tx.init(jnp.zeros((10, 8, 3))), fine, fine)
-    found = optimizer.carried(state, None, finer)
-    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-5), found, expected)
+    moments = optimizer.carried(state, None, finer)
+    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-5), moments, expected)
 
 
 def walk(generator, steps, size):
-    """Points, and gradients of a convex quadratic there."""
+    """Returns random points and the gradients of a convex quadratic there."""
     points = generator.standard_normal((steps, size)).astype(np.float32)
     return points, (np.linspace(1, 9, size) * points).astype(np.float32)
 
@@ -162,11 +162,11 @@ def carried(optimizer, state, steps, gradients):
 
 
 @pytest.mark.parametrize("keeps_curvature", [True, False])
-@pytest.mark.parametrize(("memory", "steps"), [(5, 1), (5, 2), (5, 4), (5, 6), (5, 13), (1, 4)])
+@pytest.mark.parametrize(("history_size", "steps"), [(5, 1), (5, 2), (5, 4), (5, 6), (5, 13), (1, 4)])
 def test_lbfgs_carries_the_pairs_that_stay_convex_and_makes_none_across_the_change(
-    memory, steps, keeps_curvature
+    history_size, steps, keeps_curvature
 ):
-    """Every direction afterwards is the two-loop recursion over the carried pairs and those made since."""
+    """Later directions are the two-loop recursion over the carried pairs and the new ones."""
     generator = np.random.default_rng(1)
     coarse = walk(generator, steps, 40)
     fine = walk(generator, 3, 60)
@@ -174,7 +174,7 @@ def test_lbfgs_carries_the_pairs_that_stay_convex_and_makes_none_across_the_chan
     by_chance = generator.standard_normal((60, 40)).astype(np.float32)
     enlarge_gradient = np.linalg.pinv(enlarge).T if keeps_curvature else by_chance
 
-    optimizer = optimizers.LBFGS(memory)
+    optimizer = optimizers.LBFGS(history_size)
     tx = transformation(optimizer)
     _, state = follow(tx, tx.init(jnp.zeros(40)), *coarse)
     state = carried(optimizer, state, enlarge, enlarge_gradient)
@@ -184,15 +184,15 @@ def test_lbfgs_carries_the_pairs_that_stay_convex_and_makes_none_across_the_chan
         (enlarge @ s, enlarge_gradient @ y)
         for s, y in zip(np.diff(coarse[0], axis=0), np.diff(coarse[1], axis=0), strict=True)
     ]
-    pairs = [(s, y) for s, y in pairs[-memory:] if s @ y > 0]
+    pairs = [(s, y) for s, y in pairs[-history_size:] if s @ y > 0]
     made_since = [None, *zip(np.diff(fine[0], axis=0), np.diff(fine[1], axis=0), strict=True)]
-    for found, gradient, pair in zip(updates, fine[1], made_since, strict=True):
-        pairs = [*pairs, pair][-memory:] if pair is not None else pairs
+    for update, gradient, pair in zip(updates, fine[1], made_since, strict=True):
+        pairs = [*pairs, pair][-history_size:] if pair is not None else pairs
         if pairs:
             expected = -two_loop_recursion(gradient, *zip(*pairs, strict=True))
         else:
             expected = -gradient * min(1, 1 / np.linalg.norm(gradient))
-        assert np.linalg.norm(found - expected) <= 1e-4 * np.linalg.norm(expected)
+        assert np.linalg.norm(update - expected) <= 1e-4 * np.linalg.norm(expected)
 
 
 @pytest.mark.parametrize("line_search", ["backtracking", "zoom"])
@@ -215,12 +215,12 @@ def test_a_line_search_starts_afresh_at_another_size(line_search):
 
 
 def statistics_and_pixels(size):
-    """A mean over pixels, and a few stiff statistics of the whole picture, as style is: one integral."""
-    at = (jnp.arange(size) + 0.5) / size
-    y, x = at[:, None], at[None, :]
+    """Returns an integral over the picture, like style: a mean over pixels plus a few stiff statistics."""
+    centres = (jnp.arange(size) + 0.5) / size
+    y, x = centres[:, None], centres[None, :]
     waves = jnp.stack([jnp.cos(jnp.pi * k * y) * jnp.cos(jnp.pi * j * x) for k in range(3) for j in range(2)])
     stiffness = jnp.geomspace(100, 1000, 6)
-    target = jnp.stack([jnp.hypot(y - 0.5, x - at) < 0.3 for at in (0.3, 0.4, 0.5)], -1).astype(float)
+    target = jnp.stack([jnp.hypot(y - 0.5, x - middle) < 0.3 for middle in (0.3, 0.4, 0.5)], -1).astype(float)
 
     def loss(image):
         off = jnp.einsum("kyx,yxc->k", waves, image - target) / size**2
@@ -229,8 +229,8 @@ def statistics_and_pixels(size):
     return loss
 
 
-def test_lbfgs_gets_there_sooner_at_the_fine_size_with_what_it_learnt_at_the_coarse():
-    """Over many moments to change size: one moment alone may favour either."""
+def test_lbfgs_needs_fewer_steps_at_the_fine_size_with_the_history_of_the_coarse():
+    """The size changes after many different steps, because a single change may favour either."""
     optimizer = optimizers.LBFGS(20)
     tx = optimizer(1.0)
 
@@ -257,11 +257,11 @@ def test_lbfgs_gets_there_sooner_at_the_fine_size_with_what_it_learnt_at_the_coa
             assert np.isfinite(values[-1]) and len(values) < 50
         return len(values) - 1
 
-    image, fresh, with_memory = jnp.zeros((16, 16, 3)), 0, 0
+    image, fresh, with_history = jnp.zeros((16, 16, 3)), 0, 0
     state = tx.init(image)
     for done in range(1, 25):
         image, state, _ = coarse_step(image, state)
         if done % 3 == 2:
             fresh += steps_to_a_tenth(finer(image), tx.init(finer(image)))
-            with_memory += steps_to_a_tenth(finer(image), carry(state))
-    assert with_memory < 0.85 * fresh
+            with_history += steps_to_a_tenth(finer(image), carry(state))
+    assert with_history < 0.85 * fresh

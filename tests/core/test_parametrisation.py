@@ -1,4 +1,4 @@
-"""The parametrisations against numpy's Fourier transform and the definitions."""
+"""The parametrisations against NumPy's Fourier transform and their definitions."""
 
 import jax
 import jax.numpy as jnp
@@ -31,9 +31,9 @@ def test_encode_and_decode_are_inverses(parts, shape):
 @pytest.mark.parametrize("parts", ALL, ids=str)
 def test_single_precision_stays_and_suffices(parts):
     image = noise().astype(np.float32)
-    found = parametrisation.decode(parts, parametrisation.encode(parts, image))
-    assert found.dtype == np.float32
-    np.testing.assert_allclose(found, image, atol=2e-5)
+    decoded = parametrisation.decode(parts, parametrisation.encode(parts, image))
+    assert decoded.dtype == np.float32
+    np.testing.assert_allclose(decoded, image, atol=2e-5)
 
 
 @pytest.mark.parametrize("shape", [(16, 16), (15, 9)])
@@ -49,11 +49,11 @@ def test_one_coefficient_is_one_wave(row, column):
     height, width = 17, 24
     variable = np.zeros((height, width, 3), np.float32)
     variable[row, column, 1] = 1
-    found = np.asarray(Fourier(0.0).decode(variable))
+    decoded = np.asarray(Fourier(0.0).decode(variable))
     angle = 2 * np.pi * (row * np.arange(height)[:, None] / height + column * np.arange(width) / width)
     expected = (np.cos(angle) + np.sin(angle)) / np.sqrt(height * width)
-    np.testing.assert_allclose(found[..., 1], expected, atol=1e-5)
-    np.testing.assert_array_equal(found[..., [0, 2]], 0)
+    np.testing.assert_allclose(decoded[..., 1], expected, atol=1e-5)
+    np.testing.assert_array_equal(decoded[..., [0, 2]], 0)
 
 
 @pytest.mark.parametrize("decay", [0.0, 1.0, 1.5])
@@ -76,7 +76,7 @@ def test_the_mean_is_scaled_like_the_longest_wave():
 
 
 def test_white_noise_decodes_to_the_colours_of_natural_pictures():
-    """Brightness, the first axis, is by far the largest; all three channels rise with it alike."""
+    """Brightness, the first axis, varies most, and red, green and blue rise with it equally."""
     decoded = np.asarray(Decorrelated().decode(noise(200, 200).astype(np.float32)))
     correlation = np.corrcoef(decoded.reshape(-1, 3).T)
     assert correlation[np.triu_indices(3, 1)].min() > 0.75
@@ -86,7 +86,7 @@ def test_white_noise_decodes_to_the_colours_of_natural_pictures():
 
 
 def test_parts_apply_in_order():
-    """A single coefficient of the first axis is a wave in brightness."""
+    """A single coefficient of the first axis decodes to a wave in brightness."""
     variable = np.zeros((9, 12, 3), np.float32)
     variable[2, 3, 0] = 1
     image = parametrisation.decode((Fourier(), Decorrelated()), variable)

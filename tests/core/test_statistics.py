@@ -1,4 +1,4 @@
-"""Style statistics against their formulas, written out in NumPy and SciPy in double precision."""
+"""Style statistics against their formulas, written out in NumPy and SciPy in float64."""
 
 import functools
 from typing import NamedTuple
@@ -20,7 +20,7 @@ SUMS = ("gram", "covariance", "mean_std", "wasserstein")
 every_name_but_patches = pytest.mark.parametrize("name", [name for name in STATISTICS if name != "patches"])
 every_statistic = pytest.mark.parametrize("statistic", STATISTICS.values(), ids=STATISTICS)
 
-LITERAL = {  # DESIGN's table for pictures of equal size; d is |G - A| to the power of the norm
+LITERAL = {  # the published formulas for pictures of equal size; d takes G - A to the norm's power
     "gatys": lambda F, S, d: np.sum(d(F.T @ F - S.T @ S)) / (4 * F.shape[1] ** 2 * F.shape[0] ** 2),
     "hw": lambda F, S, d: np.mean(d(F.T @ F / F.shape[0] - S.T @ S / F.shape[0])),
     "chw": lambda F, S, d: np.mean(d((F.T @ F - S.T @ S) / (F.shape[0] * F.shape[1]))),
@@ -31,7 +31,7 @@ DIFFERENCE = {"l2": np.square, "l1": np.abs}
 
 @pytest.mark.parametrize("dtype", [jnp.float32, jnp.bfloat16])
 def test_gram_has_the_gradient_of_the_plain_product(dtype):
-    """Also where the cotangent is not symmetric; and bfloat16 is summed in float32."""
+    """This holds for asymmetric cotangents too, and bfloat16 is summed in float32."""
     x = jax.random.normal(jax.random.key(0), (4000, 3)).astype(dtype)
     cotangent = jnp.arange(9.0).reshape(3, 3)
     exact = np.asarray(x, np.float64)
@@ -67,7 +67,7 @@ value_and_gradient = jax.jit(jax.value_and_grad(compare, argnums=1), static_argn
 
 @pytest.fixture
 def maps():
-    """Features of a picture and of a style, of one size."""
+    """Returns features of a picture and of a style, of equal size."""
     generator = np.random.default_rng(1)
     picture = generator.standard_normal((HEIGHT, WIDTH, CHANNELS))
     style = 0.5 + 1.5 * generator.standard_normal((HEIGHT, WIDTH, CHANNELS)) @ np.diag(np.arange(1, 8) / 4)
@@ -76,7 +76,7 @@ def maps():
 
 @pytest.fixture
 def left():
-    """A mask of the two leftmost columns."""
+    """Returns a mask of the two leftmost columns."""
     mask = np.zeros((HEIGHT, WIDTH), np.float32)
     mask[:, :2] = 1
     return mask
@@ -88,24 +88,24 @@ def left():
 @pytest.mark.parametrize("norm", DIFFERENCE)
 @pytest.mark.parametrize("form", losses.GRAM_FORMS)
 def test_gram_forms_are_the_published_formulas(maps, form, norm):
-    found = compare(st.Gram(losses.GRAM_FORMS[form], losses.NORMS[norm]), *maps, ONES, ONES)
-    assert float(found) == pytest.approx(LITERAL[form](*map(flat, maps), DIFFERENCE[norm]), rel=1e-5)
+    loss = compare(st.Gram(losses.GRAM_FORMS[form], losses.NORMS[norm]), *maps, ONES, ONES)
+    assert float(loss) == pytest.approx(LITERAL[form](*map(flat, maps), DIFFERENCE[norm]), rel=1e-5)
 
 
 @pytest.mark.parametrize("form", losses.GRAM_FORMS)
 def test_the_scaled_norm_is_the_same_for_every_form(maps, form):
     F, S = map(flat, maps)
     difference = np.abs(F.T @ F - S.T @ S) / len(F)
-    found = compare(st.Gram(losses.GRAM_FORMS[form], losses.NORMS["scaled"]), *maps, ONES, ONES)
-    assert float(found) == pytest.approx(np.sum(difference**2) / np.sum(difference), rel=1e-5)
+    loss = compare(st.Gram(losses.GRAM_FORMS[form], losses.NORMS["scaled"]), *maps, ONES, ONES)
+    assert float(loss) == pytest.approx(np.sum(difference**2) / np.sum(difference), rel=1e-5)
 
 
 @pytest.mark.parametrize("norm", DIFFERENCE)
 @pytest.mark.parametrize("form", losses.GRAM_FORMS)
 def test_covariance_is_the_gram_loss_of_centred_features(maps, form, norm):
-    centred = [of - of.mean(axis=0) for of in map(flat, maps)]
-    found = compare(st.Covariance(losses.GRAM_FORMS[form], losses.NORMS[norm]), *maps, ONES, ONES)
-    assert float(found) == pytest.approx(LITERAL[form](*centred, DIFFERENCE[norm]), rel=1e-5)
+    centred = [features - features.mean(axis=0) for features in map(flat, maps)]
+    loss = compare(st.Covariance(losses.GRAM_FORMS[form], losses.NORMS[norm]), *maps, ONES, ONES)
+    assert float(loss) == pytest.approx(LITERAL[form](*centred, DIFFERENCE[norm]), rel=1e-5)
 
 
 def test_mean_and_std(maps):
@@ -116,25 +116,25 @@ def test_mean_and_std(maps):
 
 def blurred(F, S, blur):
     square = blur * (np.mean(F**2) + np.mean(S**2)) / 2
-    return [np.cov(of.T, bias=True) + square * np.eye(of.shape[1]) for of in (F, S)]
+    return [np.cov(features.T, bias=True) + square * np.eye(features.shape[1]) for features in (F, S)]
 
 
 @pytest.mark.parametrize("positions", [30, 3])
 def test_wasserstein_is_the_distance_of_gaussians(maps, positions):
-    """Also of a covariance that does not have full rank: 3 positions of 7 channels."""
+    """This holds for covariances without full rank too: 3 positions of 7 channels."""
     F, S = flat(maps[0])[:positions], flat(maps[1])
     with jax.enable_x64(True):
-        found = float(distance(st.Wasserstein(), F[None], S[None]))
-    of_F, of_S = blurred(F, S, 1e-3)
-    root = linalg.sqrtm(of_S)
-    trace = np.trace(of_F + of_S - 2 * np.real(linalg.sqrtm(root @ of_F @ root)))
-    assert found == pytest.approx((np.sum((F.mean(0) - S.mean(0)) ** 2) + trace) / CHANNELS, rel=1e-7)
+        loss = float(distance(st.Wasserstein(), F[None], S[None]))
+    covariance, style_covariance = blurred(F, S, 1e-3)
+    root = linalg.sqrtm(style_covariance)
+    trace = np.trace(covariance + style_covariance - 2 * np.real(linalg.sqrtm(root @ covariance @ root)))
+    assert loss == pytest.approx((np.sum((F.mean(0) - S.mean(0)) ** 2) + trace) / CHANNELS, rel=1e-7)
 
 
 def test_blur_hardly_changes_the_wasserstein_distance(maps):
     F, S = map(flat, maps)
-    of_F, of_S = blurred(F, S, 0)
-    trace = np.trace(of_F + of_S - 2 * np.real(linalg.sqrtm(of_F @ of_S)))
+    covariance, style_covariance = blurred(F, S, 0)
+    trace = np.trace(covariance + style_covariance - 2 * np.real(linalg.sqrtm(covariance @ style_covariance)))
     expected = (np.sum((F.mean(0) - S.mean(0)) ** 2) + trace) / CHANNELS
     assert float(distance(st.Wasserstein(), *maps)) == pytest.approx(expected, rel=1e-2)
 
@@ -147,22 +147,22 @@ def test_wasserstein_of_uncorrelated_channels_compares_standard_deviations():
 
 
 def test_histogram_of_equal_sizes_pairs_sorted_values(maps):
-    F, S = (np.sort(of, axis=0) for of in map(flat, maps))
+    F, S = (np.sort(features, axis=0) for features in map(flat, maps))
     assert float(distance(st.Histogram(), *maps)) == pytest.approx(np.mean((F - S) ** 2), rel=1e-5)
 
 
 def test_histogram_of_one_channel_and_two_values_by_hand():
     """Levels 1/4 and 3/4 of (0, 4) lie at 0.5 and 2.5 between the style's (1/6, 0), (1/2, 2), (5/6, 3)."""
-    found = distance(st.Histogram(), np.float32([[[4], [0]]]), np.float32([[[3], [0], [2]]]))
-    assert float(found) == pytest.approx((0.5**2 + (4 - 2.75) ** 2) / 2, rel=1e-5)
+    loss = distance(st.Histogram(), np.float32([[[4], [0]]]), np.float32([[[3], [0], [2]]]))
+    assert float(loss) == pytest.approx((0.5**2 + (4 - 2.75) ** 2) / 2, rel=1e-5)
 
 
 def test_sliced_wasserstein_along_orthonormal_directions(maps):
-    """All directions of a basis: the distances of a shift add up to its length, whatever the basis."""
+    """Along an orthonormal basis, the distances of a shift add up to its squared length."""
     shift = np.arange(CHANNELS, dtype=np.float32)
     for directions, seed in [(None, 0), (3 * CHANNELS, 1)]:
-        found = distance(st.SlicedWasserstein(directions, seed), maps[0] + shift, maps[0])
-        assert float(found) == pytest.approx(np.mean(shift**2), rel=1e-4)
+        loss = distance(st.SlicedWasserstein(directions, seed), maps[0] + shift, maps[0])
+        assert float(loss) == pytest.approx(np.mean(shift**2), rel=1e-4)
 
 
 def test_sliced_wasserstein_of_two_channels_is_the_mean_over_all_angles():
@@ -170,9 +170,9 @@ def test_sliced_wasserstein_of_two_channels_is_the_mean_over_all_angles():
     ours, style = generator.exponential(size=(2, 1, 20, 2)).astype(np.float32)
     angles = np.linspace(0, np.pi, 500, endpoint=False)
     along = np.stack([np.cos(angles), np.sin(angles)])
-    F, S = (np.sort(of @ along, axis=0) for of in (flat(ours), flat(style)))
-    found = distance(st.SlicedWasserstein(4000), ours, style)
-    assert float(found) == pytest.approx(np.mean((F - S) ** 2), rel=0.05)
+    F, S = (np.sort(features @ along, axis=0) for features in map(flat, (ours, style)))
+    loss = distance(st.SlicedWasserstein(4000), ours, style)
+    assert float(loss) == pytest.approx(np.mean((F - S) ** 2), rel=0.05)
 
 
 def test_the_seed_fixes_the_directions(maps):
@@ -182,12 +182,12 @@ def test_the_seed_fixes_the_directions(maps):
     assert first == again != other
 
 
-def test_values_are_pulled_to_what_they_are_matched_with(maps):
-    """`2 w (v - Q')`: the gradient of the mean square distance to the matched value of the same rank."""
+def test_the_gradient_pulls_each_value_to_its_match(maps):
+    """The gradient is `2 w (v - Q')`, where `Q'` is the style's value of the same rank."""
     F, S = map(flat, maps)
     matched = np.take_along_axis(np.sort(S, axis=0), np.argsort(np.argsort(F, axis=0), axis=0), axis=0)
-    found = flat(value_and_gradient(st.Histogram(), *maps, ONES, ONES)[1])
-    np.testing.assert_allclose(found, 2 * (F - matched) / F.size, atol=1e-6)
+    gradient = flat(value_and_gradient(st.Histogram(), *maps, ONES, ONES)[1])
+    np.testing.assert_allclose(gradient, 2 * (F - matched) / F.size, atol=1e-6)
 
 
 def patches_of(features, size):
@@ -203,7 +203,7 @@ def patches_of(features, size):
 
 @pytest.mark.parametrize("size", [1, 2, 3])
 def test_nearest_patches_by_exhaustive_search(maps, size):
-    ours, theirs = (patches_of(of, size) for of in maps)
+    ours, theirs = (patches_of(features, size) for features in maps)
     errors = []
     for patch in ours:
         similar = [patch @ other / np.linalg.norm(other) for other in theirs]
@@ -219,17 +219,17 @@ def test_nearest_features_by_exhaustive_search(maps):
     )
 
 
-def test_nearest_neighbours_are_found_block_by_block():
-    """So many candidates that the queries come in several blocks, and do not fill the last."""
+def test_nearest_neighbours_are_right_in_every_batch_of_queries():
+    """There are so many candidates that the queries need several batches and do not fill the last."""
     generator = np.random.default_rng(0)
     queries, candidates = generator.standard_normal((300, 2)), generator.standard_normal((2**17, 2))
     eligible = np.arange(2**17) % 3 == 0
-    found = np.asarray(nearest.find_nearest(*(np.float32(of) for of in (queries, candidates)), eligible))
+    indices = np.asarray(nearest.find_nearest(*map(np.float32, (queries, candidates)), eligible))
     unit = candidates / np.linalg.norm(candidates, axis=1, keepdims=True)
     best = np.max(queries @ unit[eligible].T, axis=1)
-    assert found.shape == (300,)
-    assert eligible[found].all()
-    np.testing.assert_allclose(np.sum(queries * unit[found], axis=1), best, rtol=1e-5)
+    assert indices.shape == (300,)
+    assert eligible[indices].all()
+    np.testing.assert_allclose(np.sum(queries * unit[indices], axis=1), best, rtol=1e-5)
 
 
 # What all statistics have in common
@@ -243,7 +243,7 @@ def test_a_picture_has_its_own_style(maps, statistic):
 
 @every_name_but_patches
 def test_a_mask_is_as_good_as_scissors(maps, left, name):
-    """In pictures of different shape too; a region's patches reach beyond it, which is tested below."""
+    """This holds for pictures of different shape too, but not for patches, which reach beyond a region."""
     ours, style = maps
     top = np.zeros_like(ONES)
     top[:4] = 1
@@ -255,16 +255,16 @@ def test_a_mask_is_as_good_as_scissors(maps, left, name):
 def test_what_lies_outside_the_region_does_not_matter(maps, left, name):
     ours, style = maps
     outside = np.where(left[..., None] > 0, 0, 1e3).astype(np.float32)
-    found = distance(STATISTICS[name], ours + outside, style + outside, left, left)
+    loss = distance(STATISTICS[name], ours + outside, style + outside, left, left)
     expected = distance(STATISTICS[name], ours, style, left, left)
-    assert float(found) == pytest.approx(float(expected), rel=1e-5)
+    assert float(loss) == pytest.approx(float(expected), rel=1e-5)
 
 
 @every_statistic
 def test_shares_are_relative(maps, left, statistic):
-    found = distance(statistic, *maps, guide=0.25 * (1 + left), style_guide=0.5 * ONES)
+    loss = distance(statistic, *maps, guide=0.25 * (1 + left), style_guide=0.5 * ONES)
     expected = distance(statistic, *maps, guide=0.5 * (1 + left))
-    assert float(found) == pytest.approx(float(expected), rel=1e-5)
+    assert float(loss) == pytest.approx(float(expected), rel=1e-5)
 
 
 @pytest.mark.parametrize("name", SUMS)
@@ -292,7 +292,7 @@ def test_sums_of_regions_that_partition_the_picture_are_the_pictures(maps, name)
 
 @every_name_but_patches
 def test_a_style_tiled_twice_is_the_same_style(maps, name):
-    """Patches that see the seam are new."""
+    """Patches are left out, because patches across the seam are new."""
     ours, style = maps
     top = np.zeros_like(ONES)
     top[:3] = 1
@@ -302,23 +302,23 @@ def test_a_style_tiled_twice_is_the_same_style(maps, name):
     assert twice == pytest.approx(once, rel=0.15 if name in ("sliced_wasserstein", "histogram") else 1e-4)
 
 
-def test_weights_count_as_repetitions():
-    """Nearly: quantiles are interpolated between samples."""
+def test_shares_count_as_repetitions():
+    """Equality is approximate, because quantiles are interpolated between samples."""
     ours, style = np.random.default_rng(0).standard_normal((2, 20, 20, 3)).astype(np.float32)
     ours[:10] += 1
     style[:10] *= 2
     thrice = np.where(np.arange(20) < 10, 3, 1)[:, None] * np.ones((1, 20), np.float32)
-    repeated = [np.concatenate([of, of[:10], of[:10]]) for of in (ours, style)]
-    found = float(distance(st.Histogram(), ours, style, thrice, thrice))
-    assert found == pytest.approx(float(distance(st.Histogram(), *repeated)), rel=1e-2)
-    assert found != pytest.approx(float(distance(st.Histogram(), ours, style)), rel=5e-2)
+    repeated = [np.concatenate([x, x[:10], x[:10]]) for x in (ours, style)]
+    loss = float(distance(st.Histogram(), ours, style, thrice, thrice))
+    assert loss == pytest.approx(float(distance(st.Histogram(), *repeated)), rel=1e-2)
+    assert loss != pytest.approx(float(distance(st.Histogram(), ours, style)), rel=5e-2)
 
 
 def test_patches_come_from_the_region(maps, left):
-    """The picture is the style: outside the region each patch finds itself, unless it may not."""
+    """The picture is the style, so a patch would match itself if it were not outside the style's region."""
     style = maps[1]
     left[:, 2] = 1
-    found = distance(st.NearestPatches(), style, style, guide=1 - left, style_guide=left)
+    loss = distance(st.NearestPatches(), style, style, guide=1 - left, style_guide=left)
     inside, outside = (
         patches_of(style, 3).reshape(4, 3, -1)[:, :2],
         patches_of(style, 3).reshape(4, 3, -1)[:, 2],
@@ -328,7 +328,7 @@ def test_patches_come_from_the_region(maps, left):
     for patch in outside:
         similar = [patch @ other / np.linalg.norm(other) for other in inside]
         errors.append(np.mean((patch - inside[np.argmax(similar)]) ** 2))
-    assert float(found) == pytest.approx(np.mean(errors), rel=1e-5)
+    assert float(loss) == pytest.approx(np.mean(errors), rel=1e-5)
     assert float(distance(st.NearestPatches(), style, style, guide=left, style_guide=left)) == 0
 
 
@@ -341,16 +341,16 @@ def test_an_empty_region_costs_nothing(maps, statistic):
 
 
 @every_statistic
-def test_gradients_are_finite_where_features_or_guides_are_not_much(maps, statistic):
+def test_gradients_are_finite_where_features_or_guides_vanish(maps, statistic):
     corner = np.zeros_like(ONES)
-    corner[2, 2] = 1e-3  # fewer positions than channels, in fact one
+    corner[2, 2] = 1e-3  # fewer positions than channels: a single one
     blank = np.zeros_like(maps[0])
     ramp = blank + np.arange(CHANNELS, dtype=np.float32)  # no variance
     for ours in (*maps, blank, ramp, 1e4 * maps[0]):
         for style in (maps[1], blank, ramp):
             for guide, style_guide in [(ONES, ONES), (corner, ONES), (ONES, corner), (corner, corner)]:
                 results = value_and_gradient(statistic, ours, style, guide, style_guide)
-                assert all(np.isfinite(of).all() for of in results)
+                assert all(np.isfinite(result).all() for result in results)
 
 
 @every_statistic
@@ -375,7 +375,7 @@ def test_nothing_to_compare_is_an_error(maps):
 
 @every_statistic
 def test_slopes_in_double_precision_of_several_pictures_at_once(maps, left, statistic):
-    """Under `jit` and `vmap`: gradients against differences of values, values against float32's."""
+    """Under `jit` and `vmap`, gradients equal differences of values, and values equal those in float32."""
     along = np.random.default_rng(2).standard_normal(maps[0].shape)
     steps = np.array([-1e-6, 0, 1e-6])
     with jax.enable_x64(True):
@@ -388,15 +388,15 @@ def test_slopes_in_double_precision_of_several_pictures_at_once(maps, left, stat
 
 
 class Mean(NamedTuple):
-    """A user's own statistic: the colour of the features."""
+    """Compares the mean of the features; a user's own statistic."""
 
     scale: float = 1.0
 
     def __call__(self, features, guide):
         return jnp.einsum("hwc,hw->c", features, guide) / jnp.sum(guide)
 
-    def distance(self, found, target):
-        return self.scale * jnp.sum(jnp.square(found - target))
+    def distance(self, summary, target):
+        return self.scale * jnp.sum(jnp.square(summary - target))
 
 
 def test_a_statistic_of_your_own(maps):

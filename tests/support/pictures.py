@@ -1,4 +1,4 @@
-"""What the tests of pictures in and pictures out share."""
+"""Random pictures, and the message of a refused input."""
 
 import numpy as np
 import pytest
@@ -9,11 +9,12 @@ EXTENSIONS = (".png", ".jpg", ".jpeg", ".webp", ".tif", ".tiff")
 
 
 def noise(height=9, width=13, channels=3, seed=0):
+    """Returns random pixels, uint8."""
     return np.random.default_rng(seed).integers(0, 256, (height, width, channels), dtype=np.uint8)
 
 
 def refusal(call, *args, **kwargs) -> str:
-    """The message with which the call refuses its input: one line, one sentence."""
+    """Returns the message with which a call refuses its input; it must be one line and end a sentence."""
     with pytest.raises(InputError) as caught:
         call(*args, **kwargs)
     message = str(caught.value)

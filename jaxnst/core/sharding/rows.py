@@ -1,61 +1,37 @@
-"""A picture whose rows lie on several devices; XLA partitions the program that looks at it.
+"""The features of a picture whose rows lie on several devices; XLA partitions the program that computes them.
 
 XLA exchanges the rows at the edges of a convolution between neighbours. But where a device's part does not
 end with a pooling window it collects whole feature maps on every device. So the network sees the picture in a
 *frame*: rows of zeros follow the last, until all devices have as many, of every layer. What the network makes
-of these rows is put to zero before each convolution and counts nowhere, so the objective stays what it is.
+of these rows is set to zero before each convolution and counts nowhere, so the objective stays what it is.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import jax
 import jax.numpy as jnp
 from jax.sharding import NamedSharding, PartitionSpec
 
-from jaxnst.core import terms, vgg
+from jaxnst.core import objective, terms, transforms, vgg
+from jaxnst.core.conv import EXACT
 
 if TYPE_CHECKING:
-    from typing import Any
-
     from jax.sharding import Mesh
     from jaxtyping import Array, Float
-
-    from jaxnst.core.objective import Objective
-
-
-@dataclass(frozen=True)
-class Rows:
-    """Over which devices a picture's rows lie.
-
-    Attributes:
-      mesh: with an axis `rows`.
-    """
-
-    mesh: Mesh
-
-    @property
-    def count(self) -> int:
-        """Of devices along the axis."""
-        return self.mesh.shape["rows"]
-
-    def over(self, x: Float[Array, "h ..."], rows: int) -> Float[Array, "h2 ..."]:
-        """The same with zeros up to so many rows, a multiple of the devices, and an equal part on each."""
-        sharding = NamedSharding(self.mesh, PartitionSpec("rows"))
-        return jax.lax.with_sharding_constraint(_up_to(rows, x), sharding)
 
 
 @dataclass(frozen=True)
 class Within:
-    """A padding for pictures in a frame: what lies below the picture is as if it were not there.
+    """A padding for pictures in a frame: the network does not see what lies below the picture.
 
     Attributes:
       padding: a value of `vgg.PADDINGS`, at the picture's own border.
       height: of the picture.
-      frame: height of the picture in its frame.
+      frame: height of the frame.
     """
 
     padding: Callable
@@ -63,58 +39,67 @@ class Within:
     frame: int
 
     def __call__(self, convolve: Callable[[Array], Array], x: Float[Array, "h w i"]) -> Float[Array, "h w o"]:
-        """Convolve a feature map."""
+        """Convolves a feature map."""
         rows = self.height // (self.frame // x.shape[0])
         if self.padding is vgg.zeros:
             inside = jnp.arange(x.shape[0]) < rows
             return convolve(jnp.where(inside[:, None, None], x, 0))
-        return _up_to(x.shape[0], self.padding(convolve, x[:rows]))
+        return pad_rows(self.padding(convolve, x[:rows]), x.shape[0])
 
 
 def view(
-    objective: Objective,
-    rows: Rows,
+    mesh: Mesh,
+    what: objective.Objective,
     params: Mapping[str, Any],
     image: Float[Array, "h w 3"],
-    seen: Float[Array, "h w 3"],
-    regions: Sequence[Mapping[str, Float[Array, "h_l w_l"]]],
-    precision: jax.lax.Precision,
+    regions: objective.Regions = (),
+    window: objective.Window = transforms.unchanged,
+    precision: jax.lax.Precision = EXACT,
 ) -> terms.View:
-    """A picture with features in a frame, of which its own positions count.
+    """Computes what `objective.view` computes, with the rows of every feature map spread over devices.
 
     Args:
-      objective: static.
-      rows: where the picture's rows lie.
-      params: the network's weights; not with Winograd's filters, whose tiles XLA does not partition.
-      image: the picture.
-      seen: what the network sees of it.
-      regions: for each style `{layer: [H_l, W_l]}`, as it is seen.
-      precision: as for `vgg.features`.
+      mesh: with an axis `rows`.
+      what: the objective, static; its statistics must be `additive`.
+      params: the network's weights; not with Winograd's filters, whose blocks XLA does not partition.
+      image: float32 `[H, W, 3]`, RGB, [0, 1].
+      regions: of the styles in the picture; default none.
+      window: where the network looks; default the whole picture.
+      precision: of products of float32 on accelerators; default exact.
+
+    Returns:
+      The picture with features and regions in a frame; `counted` marks the picture's own positions.
     """
+    seen = window(what.colors(image))
     height, width = seen.shape[:2]
-    layers = objective.layers
-    frame = framed(height, layers, rows.count)
-    padding = objective.padding if frame == height else Within(objective.padding, height, frame)
-    found = vgg.features(params, rows.over(seen, frame), layers, objective.pooling, padding, precision)
+    layers, count = what.layers, mesh.shape["rows"]
+    frame = framed(height, layers, count)
+    padding = what.padding if frame == height else Within(what.padding, height, frame)
+
+    def spread(x: Array, rows: int) -> Array:
+        return jax.lax.with_sharding_constraint(pad_rows(x, rows), NamedSharding(mesh, PartitionSpec("rows")))
+
+    features = vgg.features(params, spread(seen, frame), layers, what.pooling, padding, precision)
     guides = [
-        {layer: rows.over(of, frame // vgg.stride(layer)) for layer, of in region.items()}
-        for region in regions
+        {layer: spread(guide, frame // vgg.stride(layer)) for layer, guide in region.items()}
+        for region in objective.regions_in_window(regions, window)
     ]
     counted = {} if frame == height else {layer: _counted(layer, height, width, frame) for layer in layers}
-    return terms.View(image, found, guides, counted)
+    return terms.View(image, features, guides, counted)
 
 
 def framed(height: int, layers: Iterable[str], count: int) -> int:
-    """Height of the frame in which a picture lies on so many devices."""
+    """Computes the height of the frame in which a picture lies on `count` devices."""
     step = count * max(map(vgg.stride, layers), default=1)
     return -(-height // step) * step
+
+
+def pad_rows(x: Float[Array, "h ..."], rows: int) -> Float[Array, "rows ..."]:
+    """Appends rows of zeros until there are `rows`."""
+    return jnp.pad(x, ((0, rows - x.shape[0]), *((0, 0),) * (x.ndim - 1)))
 
 
 def _counted(layer: str, height: int, width: int, frame: int) -> Float[Array, "h_l w_l"]:
     stride = vgg.stride(layer)
     inside = jnp.arange(frame // stride) < height // stride
     return jnp.broadcast_to(inside[:, None], (frame // stride, width // stride)).astype(jnp.float32)
-
-
-def _up_to(rows: int, x: Array) -> Array:
-    return jnp.pad(x, ((0, rows - x.shape[0]), *((0, 0),) * (x.ndim - 1)))

@@ -1,10 +1,10 @@
-"""Style statistics: what is kept of a picture's features at one layer, and how far two pictures' are apart.
+"""Style statistics: each summarises a picture's features at one layer and compares two such summaries.
 
     target = statistic(style_features, style_guide)
     loss = statistic.distance(statistic(features, guide), target)
 
-Features are `[H, W, C]`, of any number of positions. A guide `[H, W]` is each position's share of the region
-that counts, 0 to 1; ones are the whole picture. An empty region is at distance zero from everything.
+Features are `[H, W, C]` with any number of positions. A guide `[H, W]` is the share of each position that
+belongs to a region, 0 to 1; ones mean the whole picture. The distance to an empty region is zero.
 """
 
 from __future__ import annotations
@@ -22,18 +22,34 @@ if TYPE_CHECKING:
 
 
 class Statistic(Protocol):
-    """What two pictures of one style have in common; hashable, static under `jit`.
+    """Summarises features so that pictures of one style have similar summaries; hashable, for `jit`.
 
-    Where what is kept of disjoint regions adds up to what is kept of both, it has an attribute `additive`
-    that is true, and pictures may be worked through in tiles; see `jaxnst.core.tiling.step`.
+    A statistic whose summaries of disjoint regions add up to the summary of their union has an attribute
+    `additive = True`. Only such statistics work on tiles; see `jaxnst.core.tiling`.
     """
 
     def __call__(self, features: Float[Array, "h w c"], guide: Float[Array, "h w"]) -> Any:
-        """What is kept of a picture's features within a region, as a pytree."""
+        """Summarises features within a region.
+
+        Args:
+          features: `[H, W, C]`, float32 or bfloat16.
+          guide: `[H, W]`, the share of each position that belongs to the region, 0 to 1.
+
+        Returns:
+          A pytree.
+        """
         ...
 
-    def distance(self, found: Any, target: Any) -> Float[Array, ""]:
-        """How far the picture being made is from the style, both as `__call__` returned them."""
+    def distance(self, summary: Any, target: Any) -> Float[Array, ""]:
+        """Computes the distance between two summaries.
+
+        Args:
+          summary: the summary of the picture being made.
+          target: the summary of the style picture.
+
+        Returns:
+          A scalar.
+        """
         ...
 
 
@@ -47,4 +63,4 @@ STATISTICS: Mapping[str, Callable[[losses.GramForm, losses.Norm], Statistic]] = 
     "patches": lambda form, norm: NearestPatches(),
     "nnfm": lambda form, norm: NearestFeatures(),
 }
-"""From a Gram form and a norm, which all but the first two ignore, to a statistic."""
+"""Statistics by name, each built from a Gram form and a norm; only `gram` and `covariance` use these two."""

@@ -1,7 +1,7 @@
 """Statistics that are sums over positions: the first and second moments of the features.
 
-They stay sums until `distance` divides them, so that the moments of a picture's tiles, or of regions that
-partition it, add up to the picture's own.
+A summary holds sums that only `distance` divides. So the summaries of a picture's tiles, or of regions that
+partition the picture, add up to the summary of the picture.
 """
 
 from __future__ import annotations
@@ -19,29 +19,29 @@ if TYPE_CHECKING:
 
 
 class Moments(NamedTuple):
-    """Sums over the positions of a region; those of disjoint regions add up.
+    """Holds sums over the positions of a region, where `f` are features and `g` is the guide.
 
     Attributes:
-      weight: `W = sum g`, the region's size in positions.
+      size: `W = sum g`, the size of the region in positions.
       first: `sum g f`.
       second: `sum g f f^T`, or its diagonal.
     """
 
-    weight: Float[Array, ""]
+    size: Float[Array, ""]
     first: Float[Array, " c"]
     second: Float[Array, "c c"] | Float[Array, " c"]
 
 
 def wide(x: Array) -> Array:
-    """In float32 at least; sums and differences of bfloat16 would lose what they are about."""
+    """Converts narrower types to float32, because sums and differences in bfloat16 lose their digits."""
     return x.astype(jnp.promote_types(x.dtype, jnp.float32))
 
 
 @jax.custom_jvp
 def gram(x: Float[Array, "m c"]) -> Float[Array, "c c"]:
-    """`x^T x`, summed in float32 at least.
+    """Computes `x^T x`, summed in float32 at least.
 
-    Its gradient is one product; autodiff of the plain one makes two maps and adds them up.
+    Its own gradient is one matrix product. The automatic one would make two feature maps and add them up.
     """
     return _product(x, x)
 
@@ -58,38 +58,51 @@ def _product(a: Float[Array, "m c"], b: Float[Array, "m c"]) -> Float[Array, "c 
 
 
 def sum_moments(features: Float[Array, "h w c"], guide: Float[Array, "h w"]) -> Moments:
-    """First and second moments of the features within a region, uncentred and not divided."""
-    flat, weights = features.reshape(-1, features.shape[-1]), guide.reshape(-1)
-    second = gram(jnp.sqrt(weights).astype(flat.dtype)[:, None] * flat)
-    return Moments(jnp.sum(weights), jnp.sum(weights[:, None] * wide(flat), axis=0), second)
+    """Computes the uncentred first and second moments of features within a region, not divided by its size.
+
+    Args:
+      features: `[H, W, C]`.
+      guide: `[H, W]`, the share of each position that belongs to the region, 0 to 1.
+    """
+    flat, shares = features.reshape(-1, features.shape[-1]), guide.reshape(-1)
+    second = gram(jnp.sqrt(shares).astype(flat.dtype)[:, None] * flat)
+    return Moments(jnp.sum(shares), jnp.sum(shares[:, None] * wide(flat), axis=0), second)
 
 
 def _per_position(sums: Moments) -> Moments:
-    weight = jnp.where(sums.weight > 0, sums.weight, 1)
-    return Moments(weight, sums.first / weight, sums.second / weight)
+    """Divides the sums by the region's size and keeps the size; an empty region counts as size 1."""
+    size = jnp.where(sums.size > 0, sums.size, 1)
+    return Moments(size, sums.first / size, sums.second / size)
 
 
 def _covariance(mean: Moments) -> Float[Array, "c c"]:
     return mean.second - jnp.outer(mean.first, mean.first)
 
 
-def unless_empty(distance: Array, found_weight: Array, target_weight: Array) -> Float[Array, ""]:
-    """A distance between regions, zero where one of them has no weight: there is nothing to compare."""
-    return jnp.where((found_weight > 0) & (target_weight > 0), distance, 0)
+def unless_empty(distance: Array, size: Array, target_size: Array) -> Float[Array, ""]:
+    """Returns the distance between two regions, or zero if one of them is empty.
+
+    Args:
+      distance: a scalar.
+      size: size of the picture's region, in any unit.
+      target_size: size of the style's region, in any unit.
+    """
+    return jnp.where((size > 0) & (target_size > 0), distance, 0)
 
 
 @dataclass(frozen=True)
 class Gram:
-    """Gram matrices: `norm(sum g f f^T / W - sum g' f' f'^T / W')`, times the form's factor.
+    """Compares Gram matrices: `norm(sum g f f^T / W - sum g' f' f'^T / W')`, times the form's factor.
 
     Attributes:
-      form: a value of `losses.GRAM_FORMS`, which sees `W` as the number of positions. With whole pictures of
-        equal size each is literally its published formula; otherwise the style's Gram matrix counts as if
-        that region were as large as the picture's.
-      norm: a value of `losses.NORMS`.
+      form: a value of `losses.GRAM_FORMS` (default `gram_gatys`), which gets `W` as the number of positions.
+        For two whole pictures of equal size this is the published formula. Otherwise the style's Gram matrix
+        is scaled as if the style's region were as large as the picture's.
+      norm: a value of `losses.NORMS` (default L2).
 
     Source: Gatys et al. 2016, eq. 3-4; with guides Gatys et al. 2017, Controlling perceptual factors in
-    neural style transfer, section 4, where features are multiplied by `T`, `sum T^2 = 1`: `T^2` is `g / W`.
+    neural style transfer, section 4. There features are multiplied by `T` with `sum T^2 = 1`, so `T^2` is
+    `g / W`.
     """
 
     form: losses.GramForm = losses.gram_gatys
@@ -97,22 +110,22 @@ class Gram:
     additive: ClassVar[bool] = True
 
     def __call__(self, features: Float[Array, "h w c"], guide: Float[Array, "h w"]) -> Moments:
-        """Sums; the Gram matrix is `second`."""
+        """Returns sums over the region; `second` is the Gram matrix."""
         return sum_moments(features, guide)
 
-    def distance(self, found: Moments, target: Moments) -> Float[Array, ""]:
-        """Distance of the Gram matrices per position."""
-        difference = _per_position(found).second - _per_position(target).second
-        return _of_matrices(self.form, self.norm, difference, found, target)
+    def distance(self, summary: Moments, target: Moments) -> Float[Array, ""]:
+        """Returns the distance between the Gram matrices per position."""
+        difference = _per_position(summary).second - _per_position(target).second
+        return _matrix_distance(self.form, self.norm, difference, summary, target)
 
 
 @dataclass(frozen=True)
 class Covariance:
-    """As `Gram`, of the features less their mean `m` over the region: `sum g f f^T / W - m m^T`.
+    """Compares covariance matrices `sum g f f^T / W - m m^T`, where `m` is the mean over the region.
 
     Attributes:
-      form: a value of `losses.GRAM_FORMS`.
-      norm: a value of `losses.NORMS`.
+      form: a value of `losses.GRAM_FORMS` (default `gram_gatys`), used as by `Gram`.
+      norm: a value of `losses.NORMS` (default L2).
 
     Source: Sun and Saenko 2016, Deep CORAL: correlation alignment for deep domain adaptation.
     """
@@ -122,28 +135,27 @@ class Covariance:
     additive: ClassVar[bool] = True
 
     def __call__(self, features: Float[Array, "h w c"], guide: Float[Array, "h w"]) -> Moments:
-        """Sums, uncentred."""
+        """Returns uncentred sums over the region."""
         return sum_moments(features, guide)
 
-    def distance(self, found: Moments, target: Moments) -> Float[Array, ""]:
-        """Distance of the covariance matrices."""
-        difference = _covariance(_per_position(found)) - _covariance(_per_position(target))
-        return _of_matrices(self.form, self.norm, difference, found, target)
+    def distance(self, summary: Moments, target: Moments) -> Float[Array, ""]:
+        """Returns the distance between the covariance matrices."""
+        difference = _covariance(_per_position(summary)) - _covariance(_per_position(target))
+        return _matrix_distance(self.form, self.norm, difference, summary, target)
 
 
-def _of_matrices(
-    form: losses.GramForm, norm: losses.Norm, difference: Array, found: Moments, target: Moments
+def _matrix_distance(
+    form: losses.GramForm, norm: losses.Norm, difference: Array, summary: Moments, target: Moments
 ) -> Float[Array, ""]:
-    positions: Any = _per_position(
-        found
-    ).weight  # traced, and a fraction with soft guides: the forms only multiply
+    # Traced, and not an integer if guides are soft; forms may use it in products and powers only.
+    positions: Any = _per_position(summary).size
     distance = norm.distance(difference, form(difference.shape[0], positions, norm.degree))
-    return unless_empty(distance, found.weight, target.weight)
+    return unless_empty(distance, summary.size, target.size)
 
 
 @dataclass(frozen=True)
 class MeanStd:
-    """Mean and standard deviation of each channel: `1/N sum_c (m - m')^2 + (s - s')^2`.
+    """Compares the mean and standard deviation of each channel: `1/N sum_c (m - m')^2 + (s - s')^2`.
 
     Source: Li et al. 2017, Demystifying neural style transfer (batch normalisation statistics).
     """
@@ -151,37 +163,38 @@ class MeanStd:
     additive: ClassVar[bool] = True
 
     def __call__(self, features: Float[Array, "h w c"], guide: Float[Array, "h w"]) -> Moments:
-        """Sums; `second` has the squares alone."""
+        """Returns sums over the region; `second` holds the squares of the channels only."""
         weighted = guide[..., None] * wide(features)
         return Moments(
             jnp.sum(guide), jnp.sum(weighted, axis=(0, 1)), jnp.sum(weighted * features, axis=(0, 1))
         )
 
-    def distance(self, found: Moments, target: Moments) -> Float[Array, ""]:
-        """Mean over the channels."""
-        ours, theirs = _per_position(found), _per_position(target)
+    def distance(self, summary: Moments, target: Moments) -> Float[Array, ""]:
+        """Returns the mean distance over the channels."""
+        ours, theirs = _per_position(summary), _per_position(target)
         distance = jnp.mean(jnp.square(ours.first - theirs.first) + jnp.square(_std(ours) - _std(theirs)))
-        return unless_empty(distance, found.weight, target.weight)
+        return unless_empty(distance, summary.size, target.size)
 
 
 def _std(mean: Moments) -> Float[Array, " c"]:
     variance = mean.second - jnp.square(mean.first)
-    # A variance lost in rounding counts as zero, and so does its gradient, which would be infinite.
-    sure = variance > 8 * jnp.finfo(variance.dtype).eps * mean.second
-    return jnp.where(sure, jnp.sqrt(jnp.where(sure, variance, 1)), 0)
+    # A variance within rounding errors counts as zero, with a gradient of zero; the root's would be infinite.
+    significant = variance > 8 * jnp.finfo(variance.dtype).eps * mean.second
+    return jnp.where(significant, jnp.sqrt(jnp.where(significant, variance, 1)), 0)
 
 
 @dataclass(frozen=True)
 class Wasserstein:
-    """Squared 2-Wasserstein distance of the Gaussians with the features' means and covariances, per channel.
+    """Compares Gaussians with the features' means and covariances by the 2-Wasserstein distance.
 
-    `1/N (|m - m'|^2 + tr(S + S' - 2 (S'^1/2 S S'^1/2)^1/2))`. Both covariances have `blur` times the mean
-    square of both pictures' features added on the diagonal: that of fewer positions than channels would have
-    no Cholesky factor, and the trace no gradient.
+    The squared distance per channel is `1/N (|m - m'|^2 + tr(S + S' - 2 (S'^1/2 S S'^1/2)^1/2))`. A multiple
+    of the features' mean square is added to the diagonal of both covariances. Without it, the covariance of
+    fewer positions than channels would have no Cholesky factor, and the trace no gradient.
 
     Attributes:
-      blur: variance added to every channel, as a part of the features' mean square. With 1e-3 float32 has
-        gradients on VGG19's features right to 1e-4; distances of photos are less than 1 % below exact ones.
+      blur: variance added to every channel, relative to the mean square of both pictures' features (default
+        1e-3). With 1e-3, gradients in float32 on VGG19's features are accurate to 1e-4, and distances between
+        photos are less than 1 % too small.
 
     Source: Dowson and Landau 1982, The Frechet distance between multivariate normal distributions; Olkin and
     Pukelsheim 1982. As a style loss: Crowson's later style transfer programs.
@@ -191,23 +204,24 @@ class Wasserstein:
     additive: ClassVar[bool] = True
 
     def __call__(self, features: Float[Array, "h w c"], guide: Float[Array, "h w"]) -> Moments:
-        """Sums, uncentred."""
+        """Returns uncentred sums over the region."""
         return sum_moments(features, guide)
 
-    def distance(self, found: Moments, target: Moments) -> Float[Array, ""]:
-        """Distance of the Gaussians."""
-        ours, theirs = _per_position(found), _per_position(target)
+    def distance(self, summary: Moments, target: Moments) -> Float[Array, ""]:
+        """Returns the squared distance between the Gaussians, per channel."""
+        ours, theirs = _per_position(summary), _per_position(target)
         channels = ours.first.size
-        # Relative to what the rounding errors are relative to: uncentred moments, of the larger side.
+        # Relative to the uncentred moments of both pictures, because the rounding errors are.
         squares = (jnp.trace(ours.second) + jnp.trace(theirs.second)) / (2 * channels)
         blur = (self.blur * squares + jnp.finfo(squares.dtype).tiny ** 0.5) * jnp.eye(
             channels, dtype=squares.dtype
         )
         S, S_style = _covariance(ours) + blur, _covariance(theirs) + blur
-        # With S = L L^T and S' = K K^T the trace of the root is the sum of the singular values of K^T L. The
-        # eigenvalues of K^T S K are their squares; float32 gets the gradient of their roots wrong by half.
+        # With S = L L^T and S' = K K^T, the trace of the root is the sum of the singular values of K^T L.
+        # Their squares are the eigenvalues of K^T S K, but in float32 the gradient of the eigenvalues' roots
+        # is off by half.
         product = jnp.matmul(jnp.linalg.cholesky(S_style).T, jnp.linalg.cholesky(S), precision="highest")
         root = jnp.sum(jnp.linalg.svd(product, compute_uv=False))
-        spread = jnp.maximum(jnp.trace(S) + jnp.trace(S_style) - 2 * root, 0)  # rounding may go below
+        spread = jnp.maximum(jnp.trace(S) + jnp.trace(S_style) - 2 * root, 0)  # rounding may make it negative
         distance = (jnp.sum(jnp.square(ours.first - theirs.first)) + spread) / channels
-        return unless_empty(distance, found.weight, target.weight)
+        return unless_empty(distance, summary.size, target.size)

@@ -1,4 +1,4 @@
-"""Statistics that keep where things stand: each piece of the picture beside the style's most similar one."""
+"""Statistics that compare each piece of the picture with the most similar piece of the style."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ if TYPE_CHECKING:
 
 
 class Region(NamedTuple):
-    """Features as they are, for statistics that keep where things stand.
+    """Holds the features themselves, for statistics that need every position.
 
     Attributes:
       features: `[H, W, C]`.
-      guide: `[H, W]`.
+      guide: `[H, W]`, the share of each position that belongs to the region, 0 to 1.
     """
 
     features: Float[Array, "h w c"]
@@ -28,28 +28,32 @@ class Region(NamedTuple):
 
 @dataclass(frozen=True)
 class NearestPatches:
-    """Each patch like the style's most similar one: mean of `(p - p'_nearest)^2` over patches and elements.
+    """Compares each patch with the style's most similar patch: mean of `(p - p'_nearest)^2`.
 
-    Similar is what has the highest `<p, p'> / (|p| |p'|)`; no gradient passes through the choice. A patch
-    belongs to the region by its centre, and counts by the guide there. Patches lie within the feature map.
-    The search compares all with all, for layers of a few thousand positions.
+    The mean is taken over patches and elements. The most similar patch has the highest normalised
+    correlation, `<p, p'> / (|p| |p'|)`; no gradient passes through the choice. Patches lie within the feature
+    map. The guide at the centre of a patch says how much the patch belongs to the region. The search compares
+    all patches with all, so it suits layers of a few thousand positions.
 
     Attributes:
-      size: side of the patches, in positions.
+      size: side of the patches, in positions (default 3).
+
+    Raises:
+      ValueError: the size is less than 1.
 
     Source: Li and Wand 2016, Combining Markov random fields and convolutional neural networks for image
-    synthesis, eq. 2-3, who sum where this takes the mean.
+    synthesis, eq. 2-3, with a sum in place of the mean.
     """
 
     size: int = 3
 
     def __post_init__(self) -> None:
-        """Refuse to compare nothing."""
+        """Refuses patches without positions."""
         if self.size < 1:
             raise ValueError(f"size is {self.size}; patches have at least 1 position")
 
     def __call__(self, features: Float[Array, "h w c"], guide: Float[Array, "h w"]) -> Region:
-        """The features themselves.
+        """Returns the features themselves.
 
         Raises:
           ValueError: the feature map is smaller than a patch.
@@ -59,13 +63,13 @@ class NearestPatches:
             raise ValueError(f"the feature map, {height}x{width}, has no patch of {self.size}x{self.size}")
         return Region(wide(features), guide)
 
-    def distance(self, found: Region, target: Region) -> Float[Array, ""]:
-        """Mean over the found patches, weighted by the guide at their centres."""
-        ours, weights = self._patches(found)
-        theirs, shares = self._patches(target)
-        nearest = theirs[find_nearest(ours, theirs, shares > 0)]
-        errors = jnp.mean(jnp.square(ours - jax.lax.stop_gradient(nearest)), axis=-1)
-        return _weighted_mean(errors, weights, jnp.sum(shares))
+    def distance(self, summary: Region, target: Region) -> Float[Array, ""]:
+        """Returns the mean over the picture's patches, weighted by the guide at their centres."""
+        patches, shares = self._patches(summary)
+        style_patches, style_shares = self._patches(target)
+        nearest = style_patches[find_nearest(patches, style_patches, style_shares > 0)]
+        errors = jnp.mean(jnp.square(patches - jax.lax.stop_gradient(nearest)), axis=-1)
+        return _weighted_mean(errors, shares, jnp.sum(style_shares))
 
     def _patches(self, region: Region) -> tuple[Float[Array, "m p"], Float[Array, " m"]]:
         height, width = (side - self.size + 1 for side in region.guide.shape)
@@ -78,35 +82,43 @@ class NearestPatches:
 
 @dataclass(frozen=True)
 class NearestFeatures:
-    """Each position like the style's most similar one: mean over positions of `min_j 1 - cos(f, f'_j)`.
+    """Compares each position with the style's most similar one: mean of `min_j 1 - cos(f, f'_j)`.
 
-    Features that are all zero are at distance 1 from everything, and have no gradient.
+    The distance between features that are all zero and any others is 1, with a gradient of zero.
 
     Source: Zhang et al. 2022, ARF: artistic radiance fields (nearest neighbour feature matching).
     """
 
     def __call__(self, features: Float[Array, "h w c"], guide: Float[Array, "h w"]) -> Region:
-        """The features themselves."""
+        """Returns the features themselves."""
         return Region(wide(features), guide)
 
-    def distance(self, found: Region, target: Region) -> Float[Array, ""]:
-        """Mean over the found positions, weighted by their guide."""
+    def distance(self, summary: Region, target: Region) -> Float[Array, ""]:
+        """Returns the mean over the picture's positions, weighted by the guide."""
         ours, theirs = (
-            _unit(region.features.reshape(-1, region.features.shape[-1])) for region in (found, target)
+            _unit(region.features.reshape(-1, region.features.shape[-1])) for region in (summary, target)
         )
-        shares = target.guide.reshape(-1)
-        nearest = jax.lax.stop_gradient(theirs[find_nearest(ours, theirs, shares > 0)])
-        return _weighted_mean(
-            jnp.maximum(1 - jnp.sum(ours * nearest, axis=-1), 0), found.guide.reshape(-1), jnp.sum(shares)
-        )
+        style_shares = target.guide.reshape(-1)
+        nearest = jax.lax.stop_gradient(theirs[find_nearest(ours, theirs, style_shares > 0)])
+        errors = jnp.maximum(1 - jnp.sum(ours * nearest, axis=-1), 0)
+        return _weighted_mean(errors, summary.guide.reshape(-1), jnp.sum(style_shares))
 
 
 def find_nearest(
     queries: Float[Array, "m p"], candidates: Float[Array, "n p"], eligible: Float[Array, " n"]
 ) -> Int[Array, " m"]:
-    """Which eligible candidate has the highest normalised correlation with each query; not differentiable.
+    """Finds the eligible candidate with the highest normalised correlation, for each query.
 
-    Similarities are computed for as many queries at a time as give 2^24 of them, 64 MB.
+    No gradient passes through the result. Queries are processed in batches of at most 2^24 similarities,
+    which take 64 MB.
+
+    Args:
+      queries: `[M, P]`.
+      candidates: `[N, P]`.
+      eligible: booleans `[N]`; false excludes a candidate.
+
+    Returns:
+      Indices of candidates, `[M]`.
     """
     queries, candidates = jax.lax.stop_gradient((queries, _unit(candidates)))
 
@@ -119,11 +131,11 @@ def find_nearest(
 
 def _unit(vectors: Float[Array, "m p"]) -> Float[Array, "m p"]:
     squares = jnp.sum(jnp.square(vectors), axis=-1, keepdims=True)
-    some = squares > 0
-    return vectors * jnp.where(some, jax.lax.rsqrt(jnp.where(some, squares, 1)), 0)
+    nonzero = squares > 0
+    return vectors * jnp.where(nonzero, jax.lax.rsqrt(jnp.where(nonzero, squares, 1)), 0)
 
 
-def _weighted_mean(values: Array, weights: Array, target_weight: Array) -> Float[Array, ""]:
-    total = jnp.sum(weights)
-    mean = jnp.sum(weights * values) / jnp.where(total > 0, total, 1)
-    return unless_empty(mean, total, target_weight)
+def _weighted_mean(values: Array, shares: Array, target_size: Array) -> Float[Array, ""]:
+    size = jnp.sum(shares)
+    mean = jnp.sum(shares * values) / jnp.where(size > 0, size, 1)
+    return unless_empty(mean, size, target_size)

@@ -1,19 +1,18 @@
 """The objective of a picture of any size, exactly, in the memory of one tile.
 
-What the terms need of a picture are sums over the positions of its feature maps. So it is gone through twice:
+What the terms need of a picture are sums over the positions of its feature maps. So there are two passes:
 
-    1. the sums of all tiles are added up, which gives the losses, and the slope of the total by each sum;
-    2. for each tile `sums * slopes` is differentiated with respect to its pixels, and the pieces add up.
+    1. The sums of all tiles are added up. They give the losses, and the slope of the total by each sum.
+    2. For each tile `sums * slopes` is differentiated with respect to its pixels, and the pieces add up.
 
-What a tile is, and the *window* through which the network sees it, is in `tiles`.
-
-The loops are Python's, which on a CPU is the fast way (see `solver`), and elsewhere hides behind the work.
+What a tile is, and the *window* through which the network sees it, is in `tiles`. The loops are Python's: on
+a CPU that is the fast way (see `solver`), and elsewhere it hides behind the work.
 """
 
 from __future__ import annotations
 
 import functools
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import jax
@@ -22,7 +21,7 @@ from jax import lax
 
 from jaxnst.core import solver, terms
 from jaxnst.core.compilation import jit
-from jaxnst.core.objective import Losses, LossWeights, Objective, Targets, add_up, seen_regions
+from jaxnst.core.objective import Losses, LossWeights, Objective, Regions, Targets, add_up, regions_in_window
 from jaxnst.core.tiling.targets import (
     TiledTargets,
     added,
@@ -38,72 +37,67 @@ if TYPE_CHECKING:
     from jaxtyping import Array, Float, PRNGKeyArray
 
 
-class Look(NamedTuple):
+class Seen(NamedTuple):
     """A picture as a step sees it.
 
     Attributes:
-      seen: what the network sees, `[H, W, 3]`.
+      image: what the network sees, `[H, W, 3]`.
       regions: for each style `{layer: [H_l, W_l]}`.
       whole: sums of the terms that look at the picture itself, by name.
     """
 
-    seen: Float[Array, "h w 3"]
-    regions: Sequence[Mapping[str, Float[Array, "h_l w_l"]]]
+    image: Float[Array, "h w 3"]
+    regions: Regions
     whole: Mapping[str, Any]
 
 
 def step(
-    problem: solver.Problem,
-    inputs: solver.Inputs,
-    variable: Float[Array, "h w 3"],
-    memory: solver.Memory,
-    tile: int,
-) -> tuple[Float[Array, "h w 3"], solver.Memory, Losses]:
-    """As `solver.step`, in tiles; not to be compiled as a whole, it compiles its parts.
+    problem: solver.Problem, inputs: solver.Inputs, state: solver.State, tile: int
+) -> tuple[solver.State, Losses]:
+    """Does what `solver.step` does, in tiles; compiles its parts, so it is not to be compiled as a whole.
 
     Args:
       problem: static; its optimiser must not search along a line, which would need the whole picture at once.
       inputs: with targets from `make_targets`.
-      variable: float32 `[H, W, 3]`.
-      memory: from `solver.start`, `solver.carry` or the step before; it is used up.
+      state: from `solver.start`, `solver.carry` or the step before; its optimiser's part is used up.
       tile: largest side of a tile, in pixels.
 
     Returns:
-      The new variable, the new memory, and the losses before the step.
+      The state after the step, and the losses before it.
 
     Raises:
       ValueError: the objective is not made of sums over positions.
     """
-    key, of_this_step = jax.random.split(memory.key)
-    losses, gradient = _losses_and_gradient(problem, inputs, of_this_step, variable, tile)
-    moved, memory = _move(
-        problem, inputs.learning_rate, variable, memory._replace(key=key), gradient, losses["total"]
+    key, step_key = jax.random.split(state.key)
+    losses, gradient = _losses_and_gradient(problem, inputs, step_key, state.variable, tile)
+    moved = _move(
+        problem, inputs.learning_rate, state.variable, state.optimizer, key, gradient, losses["total"]
     )
-    return moved, memory, losses
+    return moved, losses
 
 
 def value_and_grad(
     objective: Objective,
     params: Mapping[str, Any],
     targets: TiledTargets,
-    weights: LossWeights,
+    loss_weights: LossWeights,
     image: Float[Array, "h w 3"],
     tile: int,
 ) -> tuple[Losses, Float[Array, "h w 3"]]:
-    """Losses of a picture as from `objective.evaluate`, and the gradient of `total` with respect to it.
+    """Computes the losses of a picture and the gradient of `total` with respect to it.
 
     Args:
       objective: static.
       params: the network's weights, as `vgg.features` takes them.
       targets: from `make_targets`.
-      weights: of the terms, the layers and the style pictures.
+      loss_weights: of the terms, the layers and the style pictures.
       image: float32 `[H, W, 3]`, RGB, [0, 1].
       tile: largest side of a tile, in pixels.
 
     Raises:
       ValueError: the objective is not made of sums over positions.
     """
-    inputs = solver.Inputs(params, targets, weights, jnp.zeros(()))
+    inputs = solver.Inputs(params, targets, loss_weights, jnp.zeros(()))
     problem, key = solver.Problem(objective), jax.random.key(0)
     return _losses_and_gradient(problem, inputs, key, jnp.asarray(image), tile)
 
@@ -112,12 +106,12 @@ def evaluate(
     objective: Objective,
     params: Mapping[str, Any],
     targets: TiledTargets,
-    weights: LossWeights,
+    loss_weights: LossWeights,
     image: Float[Array, "h w 3"],
     tile: int,
 ) -> Losses:
-    """Losses of a picture as from `objective.evaluate`; arguments as for `value_and_grad`."""
-    inputs = solver.Inputs(params, targets, weights, jnp.zeros(()))
+    """Computes the losses of a picture as `objective.evaluate`; arguments as for `value_and_grad`."""
+    inputs = solver.Inputs(params, targets, loss_weights, jnp.zeros(()))
     problem, key = solver.Problem(objective), jax.random.key(0)
     return _first_pass(problem, inputs, key, jnp.asarray(image), tile).losses
 
@@ -125,60 +119,60 @@ def evaluate(
 class _FirstPass(NamedTuple):
     losses: Losses
     slopes: Any
-    slopes_of_whole: Any
-    look: Look
+    whole_slopes: Any
+    seen: Seen
 
 
 def _first_pass(
     problem: solver.Problem, inputs: solver.Inputs, key: PRNGKeyArray, variable: Array, tile: int
 ) -> _FirstPass:
     check(problem.objective)
-    of_whole = _without_content(inputs)
-    look = _look(problem, of_whole, key, variable)
-    window, tiles = _tiles(problem.objective, inputs.targets.content, look.seen, tile)
-    of_tiles = (_sums(problem.objective, window, of_whole, look, *of_tile) for of_tile in tiles)
-    sums = functools.reduce(added, map(jax.block_until_ready, of_tiles))
-    losses, (slopes, slopes_of_whole) = _slopes(problem.objective, of_whole, sums, look.whole)
-    return _FirstPass(losses, slopes, slopes_of_whole, look)
+    resident = _without_content(inputs)
+    seen = _see(problem, resident, key, variable)
+    window, tiles = _tiles(problem.objective, inputs.targets.content, seen.image, tile)
+    tile_sums = (_sums(problem.objective, window, resident, seen, *place) for place in tiles)
+    sums = functools.reduce(added, map(jax.block_until_ready, tile_sums))
+    losses, (slopes, whole_slopes) = _slopes(problem.objective, resident, sums, seen.whole)
+    return _FirstPass(losses, slopes, whole_slopes, seen)
 
 
 def _losses_and_gradient(
     problem: solver.Problem, inputs: solver.Inputs, key: PRNGKeyArray, variable: Array, tile: int
 ) -> tuple[Losses, Array]:
-    of_whole = _without_content(inputs)
-    losses, slopes, slopes_of_whole, look = _first_pass(problem, inputs, key, variable, tile)
-    window, tiles = _tiles(problem.objective, inputs.targets.content, look.seen, tile)
-    gradient = jnp.zeros_like(look.seen)
-    for of_tile in tiles:
-        gradient = _add_gradient(problem.objective, window, of_whole, look, slopes, gradient, *of_tile)
+    resident = _without_content(inputs)
+    losses, slopes, whole_slopes, seen = _first_pass(problem, inputs, key, variable, tile)
+    window, tiles = _tiles(problem.objective, inputs.targets.content, seen.image, tile)
+    gradient = jnp.zeros_like(seen.image)
+    for place in tiles:
+        gradient = _add_gradient(problem.objective, window, resident, seen, slopes, gradient, *place)
         jax.block_until_ready(gradient)  # so that what the next tile takes is not there at the same time
-    return losses, _gradient(problem, of_whole, key, variable, gradient, slopes_of_whole)
+    return losses, _gradient(problem, resident, key, variable, gradient, whole_slopes)
 
 
 def _without_content(inputs: solver.Inputs) -> solver.Inputs:
-    """What may be on the device all the time."""
+    """Leaves out the content's features: the rest may be on the device all the time."""
     return inputs._replace(targets=inputs.targets._replace(content=None))
 
 
 def _tiles(
     objective: Objective, content: Any, picture: Array, tile: int
 ) -> tuple[tuple[int, int], Iterator[tuple[Place, Any]]]:
-    """The shape of windows; each tile's place, and the content's features in its window if they are kept."""
+    """Returns the shape of windows, and for each tile its place and the content's features there, if kept."""
     height, width = picture.shape[:2]
     window, found = places(objective.layers, (height, width), tile)
     return window, ((place, content_at(content, place, window)) for place in found)
 
 
-def _look_at(problem: solver.Problem, inputs: solver.Inputs, key: PRNGKeyArray, variable: Array) -> Look:
-    window = solver.window_of(inputs, key)
+def _see_picture(problem: solver.Problem, inputs: solver.Inputs, key: PRNGKeyArray, variable: Array) -> Seen:
+    window = solver.window_at(inputs, key)
     image = solver.picture(problem, inputs, variable)
     whole = {
         term.name: term.sums(terms.View(image, {}), inputs.targets.terms[term.name])
         for term in problem.objective.terms
         if not term.layers
     }
-    regions = seen_regions(inputs.targets.guides, window)
-    return Look(window(problem.objective.colors(image)), regions, whole)
+    regions = regions_in_window(inputs.targets.guides, window)
+    return Seen(window(problem.objective.colors(image)), regions, whole)
 
 
 @functools.partial(jit, static_argnums=(0, 1))
@@ -186,12 +180,12 @@ def _sums(
     objective: Objective,
     window: tuple[int, int],
     inputs: solver.Inputs,
-    look: Look,
+    seen: Seen,
     place: Place,
     content: Any,
 ) -> dict[str, Any]:
-    seen = crop(look.seen, place.start, window)
-    return _sums_of_window(objective, inputs, look, place, content, seen)
+    image = crop(seen.image, place.start, window)
+    return _sums_in_window(objective, inputs, seen, place, content, image)
 
 
 @functools.partial(jit, static_argnums=(0, 1), donate_argnums=5)
@@ -199,31 +193,32 @@ def _add_gradient(
     objective: Objective,
     window: tuple[int, int],
     inputs: solver.Inputs,
-    look: Look,
+    seen: Seen,
     slopes: Any,
     gradient: Array,
     place: Place,
     content: Any,
 ) -> Array:
-    """The gradient so far, and that of one tile's `sums * slopes` with respect to what the network sees."""
+    """Adds the gradient of one tile's `sums * slopes` with respect to what the network sees."""
 
-    def linear(seen: Array) -> Array:
-        sums = _sums_of_window(objective, inputs, look, place, content, seen)
+    def linear(image: Array) -> Array:
+        sums = _sums_in_window(objective, inputs, seen, place, content, image)
         products = jax.tree.map(lambda a, b: jnp.sum(a * b), sums, slopes)
         return jax.tree.reduce(jnp.add, products, jnp.zeros(()))
 
-    of_window = jax.grad(linear)(crop(look.seen, place.start, window))
+    window_gradient = jax.grad(linear)(crop(seen.image, place.start, window))
     return lax.dynamic_update_slice(
-        gradient, crop(gradient, place.start, window) + of_window, (*place.start, 0)
+        gradient, crop(gradient, place.start, window) + window_gradient, (*place.start, 0)
     )
 
 
-def _sums_of_window(
-    objective: Objective, inputs: solver.Inputs, look: Look, place: Place, content: Any, seen: Array
+def _sums_in_window(
+    objective: Objective, inputs: solver.Inputs, seen: Seen, place: Place, content: Any, image: Array
 ) -> dict[str, Any]:
-    """What a tile adds to the sums of every term that looks at layers; `content` as from `_tiles`."""
-    window = (seen.shape[0], seen.shape[1])
-    view = view_of(objective, inputs.params, objective.layers, seen, look.regions, place, objective.precision)
+    """Computes what a tile adds to the sums of every term that looks at layers; `content` from `_tiles`."""
+    window = (image.shape[0], image.shape[1])
+    regions, precision = seen.regions, objective.precision
+    view = view_of(objective, inputs.params, objective.layers, image, regions, place, precision)
     targets = targets_at(objective, inputs.targets, content, place, window)
     return {term.name: term.sums(view, targets[term.name]) for term in objective.terms if term.layers}
 
@@ -232,11 +227,11 @@ def _sums_of_window(
 def _slopes(
     objective: Objective, inputs: solver.Inputs, sums: Mapping[str, Any], whole: Mapping[str, Any]
 ) -> tuple[Losses, tuple[Any, Any]]:
-    """Losses, and the slopes of the total by the sums of tiles and by those of the whole picture."""
+    """Computes the losses, and the slopes of the total by the sums of tiles and of the whole picture."""
     targets = Targets(inputs.targets.terms | {term.name: () for term in by_position(objective)})
 
     def total(sums: Mapping[str, Any], whole: Mapping[str, Any]) -> tuple[Array, Losses]:
-        losses = add_up(objective, targets, inputs.weights, {**sums, **whole})
+        losses = add_up(objective, targets, inputs.loss_weights, {**sums, **whole})
         return losses["total"], losses
 
     (_, losses), slopes = jax.value_and_grad(total, argnums=(0, 1), has_aux=True)(sums, whole)
@@ -249,18 +244,30 @@ def _gradient(
     inputs: solver.Inputs,
     key: PRNGKeyArray,
     variable: Array,
-    of_seen: Array,
-    of_whole: Any,
+    image_gradient: Array,
+    whole_slopes: Any,
 ) -> Array:
-    """The gradient with respect to the variable, from those with respect to what is looked at."""
+    """Computes the gradient with respect to the variable from those with respect to what a step sees."""
 
-    def looked_at(variable: Array) -> tuple[Array, Any]:
-        look = _look_at(problem, inputs, key, variable)
-        return look.seen, look.whole
+    def image_and_whole(variable: Array) -> tuple[Array, Any]:
+        seen = _see_picture(problem, inputs, key, variable)
+        return seen.image, seen.whole
 
-    _, back = jax.vjp(looked_at, variable)
-    return back((of_seen, of_whole))[0]
+    _, back = jax.vjp(image_and_whole, variable)
+    return back((image_gradient, whole_slopes))[0]
 
 
-_look = jit(_look_at, static_argnums=0)
-_move = jit(solver.move, static_argnums=0, donate_argnums=3)
+@functools.partial(jit, static_argnums=0, donate_argnums=3)
+def _move(
+    problem: solver.Problem,
+    learning_rate: Array,
+    variable: Array,
+    optimizer: Any,
+    key: PRNGKeyArray,
+    gradient: Array,
+    loss: Array,
+) -> solver.State:
+    return solver.move(problem, learning_rate, solver.State(variable, optimizer, key), gradient, loss)
+
+
+_see = jit(_see_picture, static_argnums=0)

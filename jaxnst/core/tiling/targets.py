@@ -1,4 +1,4 @@
-"""What a large picture is compared with, made in tiles; see `tiling`, which compares it."""
+"""The targets of a picture that is computed in tiles; `step` compares the picture with them."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from jaxtyping import Array, ArrayLike, Float
 
 
-class Anew(NamedTuple):
+class Recomputed(NamedTuple):
     """A content picture whose features are computed each time they are needed.
 
     Attributes:
@@ -34,7 +34,7 @@ class Anew(NamedTuple):
 
 
 class TiledTargets(NamedTuple):
-    """What a large picture is compared with.
+    """What a picture in tiles is compared with.
 
     Attributes:
       terms: as in `Targets`, but for terms that compare it with the content position by position.
@@ -45,28 +45,28 @@ class TiledTargets(NamedTuple):
 
     terms: Mapping[str, Any]
     guides: tuple[Mapping[str, Float[Array, "h_l w_l"]], ...]
-    content: Mapping[str, np.ndarray] | Anew | None
+    content: Mapping[str, np.ndarray] | Recomputed | None
 
 
 def by_position(objective: Objective) -> list[terms.Term]:
-    """Terms that compare the picture with the content at each position."""
+    """Lists the terms that compare the picture with the content at each position."""
     return [term for term in objective.terms if term.layers and not isinstance(term, terms.Style)]
 
 
-def _compared(objective: Objective) -> tuple[str, ...]:
-    """The layers at which they do, once."""
+def _content_layers(objective: Objective) -> tuple[str, ...]:
+    """Lists the layers at which terms compare the picture with the content, once."""
     return tuple(dict.fromkeys(layer for term in by_position(objective) for layer in term.layers))
 
 
 def check(objective: Objective) -> None:
-    """Refuse an objective that is not made of sums over positions.
+    """Refuses an objective that is not made of sums over positions.
 
     Raises:
-      ValueError: with what is not.
+      ValueError: with the term or statistic that is not.
     """
     for term in objective.terms:
         if isinstance(term, terms.Style):
-            others = [each for each in term.statistics if not getattr(each, "additive", False)]
+            others = [kind for kind in term.statistics if not getattr(kind, "additive", False)]
             if term.layers and others:
                 what = type(others[0]).__name__
                 raise ValueError(
@@ -87,15 +87,18 @@ def make_targets(
     tile: int,
     keep: bool = True,
 ) -> TiledTargets:
-    """What a large picture is compared with; further arguments as for `objective.make_targets`.
+    """Computes what a picture in tiles is compared with.
 
     Args:
       objective: static.
       params: the network's weights, as `vgg.features` takes them.
-      content, styles, content_masks, style_masks: as there.
+      content: a picture of the size of the one being made, or None, if no term needs one.
+      styles: pictures of any size; none, if no term needs one.
+      content_masks: for each style its region in the picture being made, [0, 1]; none: everywhere.
+      style_masks: for each style the part of its picture that is the style, [0, 1]; none: all of it.
       tile: largest side of a tile, in pixels.
-      keep: keep the content's features in the host's memory; otherwise the content picture is kept, and each
-        evaluation costs two passes through the network more, of four.
+      keep: whether the content's features stay in the host's memory; otherwise the content picture does, and
+        each evaluation costs two passes through the network more, of four.
 
     Returns:
       Targets for `tiling.evaluate` and `tiling.step`.
@@ -104,20 +107,20 @@ def make_targets(
       ValueError: the objective is not made of sums over positions.
     """
     check(objective)
-    layers = _compared(objective)
+    layers = _content_layers(objective)
     kept, whole = None, None
     if content is not None:
         whole = terms.View(jnp.asarray(content), {})
         if layers and keep:
             kept = _maps(objective, params, layers, whole.image, tile)
         elif layers:
-            kept = Anew(whole.image, params)
+            kept = Recomputed(whole.image, params)
     sums = []
     for style, mask in zip(styles, style_masks or [None] * len(styles), strict=True):
         regions = [] if mask is None else [_down(objective, mask)]
         sums.append(_sums_of_style(objective, params, jnp.asarray(style), regions, tile))
     targets = {
-        term.name: term.target_of([of_style[term.name] for of_style in sums])
+        term.name: term.target_of([style_sums[term.name] for style_sums in sums])
         if isinstance(term, terms.Style)
         else term.target(whole, [])
         for term in objective.terms
@@ -134,7 +137,7 @@ def _down(objective: Objective, mask: Any) -> dict[str, Array]:
 def _maps(
     objective: Objective, params: Mapping[str, Any], layers: tuple[str, ...], picture: Array, tile: int
 ) -> dict[str, np.ndarray]:
-    """Feature maps of a whole picture, in the host's memory."""
+    """Computes the feature maps of a whole picture into the host's memory."""
     height, width = picture.shape[:2]
     maps: dict[str, np.ndarray] = {}
     for layer in layers:
@@ -196,7 +199,7 @@ def _sums_of_style_tile(
 
 @functools.partial(jit, donate_argnums=0)
 def added(sums: Any, others: Any) -> Any:
-    """Sums of two parts of a picture, as one; the first are used up."""
+    """Adds the sums of two parts of a picture; the first are used up."""
     return jax.tree.map(jnp.add, sums, others)
 
 
@@ -204,9 +207,9 @@ def added(sums: Any, others: Any) -> Any:
 
 
 def content_at(
-    content: Mapping[str, np.ndarray] | Anew | None, place: Place, window: tuple[int, int]
-) -> Mapping[str, np.ndarray] | Anew | None:
-    """What a compiled program needs of `TiledTargets.content` for one window: its part, if maps are kept."""
+    content: Mapping[str, np.ndarray] | Recomputed | None, place: Place, window: tuple[int, int]
+) -> Mapping[str, np.ndarray] | Recomputed | None:
+    """Returns what a compiled program needs of `TiledTargets.content` for one window."""
     if not isinstance(content, Mapping):
         return content
 
@@ -223,13 +226,13 @@ def content_at(
 def targets_at(
     objective: Objective,
     targets: TiledTargets,
-    content: Mapping[str, Array] | Anew | None,
+    content: Mapping[str, Array] | Recomputed | None,
     place: Place,
     window: tuple[int, int],
 ) -> dict[str, Any]:
-    """Every term's target in one window; `content` from `content_at`."""
-    if isinstance(content, Anew):
-        layers = _compared(objective)
+    """Returns every term's target in one window; `content` from `content_at`."""
+    if isinstance(content, Recomputed):
+        layers = _content_layers(objective)
         content = _features_in(objective, layers, window, content.params, content.picture, place)
     view = terms.View(jnp.zeros((*window, 3)), content or {})  # these terms do not look at pixels
     return {**targets.terms, **{term.name: term.target(view, []) for term in by_position(objective)}}
@@ -244,7 +247,7 @@ def view_of(
     place: Place,
     precision: lax.Precision = EXACT,
 ) -> terms.View:
-    """A window as the network sees it, of which the tile's positions count; regions of the whole picture."""
+    """Computes the features of a window, of which its tile's positions count; `regions` are not cut yet."""
     window = (seen.shape[0], seen.shape[1])
     found = vgg.features(params, seen, layers, objective.pooling, objective.padding, precision)
     cropped = [

@@ -1,8 +1,9 @@
-"""How a picture is cut into tiles, and what of its feature maps belongs to each.
+"""Cuts a picture into tiles and says which positions of its feature maps belong to each tile.
 
-A tile's features depend on pixels around it, so the network sees a *window*: the tile and a halo as wide as
-the deepest layer looks. All windows of a picture have the same shape, and those at its border end there, so
-that one compiled program serves all of them and padding is as in the whole picture.
+The features of a tile depend on pixels around it, so the network sees a *window*: the tile and a halo as wide
+as the receptive field of the deepest layer. All windows of a picture have the same shape, so one compiled
+program serves them all. Windows never reach beyond the picture, so padding is the same as for the whole
+picture.
 """
 
 from __future__ import annotations
@@ -22,11 +23,12 @@ if TYPE_CHECKING:
 
 
 class Place(NamedTuple):
-    """Where a window is, and which part of it is its tile; rows and columns of the picture.
+    """Locates a window and its tile, in rows and columns of the picture.
 
     Attributes:
-      start: of the window.
-      begin, end: of the tile.
+      start: first row and column of the window.
+      begin: first row and column of the tile.
+      end: row and column after the last ones of the tile.
     """
 
     start: Int[np.ndarray, " axes"]
@@ -35,34 +37,39 @@ class Place(NamedTuple):
 
 
 def halo(layers: Iterable[str]) -> int:
-    """How far from a tile its features look, in pixels, as a multiple of the deepest layer's stride.
+    """Computes how far the features of a tile look beyond the tile.
 
-    For tiles that begin and end at multiples of the stride; 80 for relu5_1.
+    Args:
+      layers: names from `vgg.LAYERS`.
+
+    Returns:
+      Pixels, a multiple of the deepest layer's stride, for tiles whose borders are such multiples too; 80 for
+      relu5_1.
     """
     deepest = max(map(vgg.LAYERS.index, layers), default=-1)
     reach = sum(vgg.stride(layer) for layer in vgg.LAYERS[: deepest + 1] if layer.startswith("conv"))
-    stride = _stride(vgg.LAYERS[: deepest + 1])
+    stride = _largest_stride(vgg.LAYERS[: deepest + 1])
     return -(-reach // stride) * stride
 
 
-def _stride(layers: Iterable[str]) -> int:
+def _largest_stride(layers: Iterable[str]) -> int:
     return max(map(vgg.stride, layers), default=1)
 
 
 def places(layers: Sequence[str], size: tuple[int, int], tile: int) -> tuple[tuple[int, int], list[Place]]:
-    """Cut a picture into tiles.
+    """Cuts a picture into tiles.
 
     Args:
-      layers: that are looked at.
-      size: height and width of the picture.
+      layers: layers whose features are needed.
+      size: height and width of the picture, in pixels.
       tile: largest side of a tile, in pixels.
 
     Returns:
-      Height and width of a window, and all tiles' places.
+      Height and width of every window, and the places of all tiles.
     """
-    around, stride = halo(layers), _stride(layers)
+    margin, stride = halo(layers), _largest_stride(layers)
     window = window_of(layers, size, tile)
-    axes = [_spans(*lengths, around, stride) for lengths in zip(size, window, strict=True)]
+    axes = [_spans(*lengths, margin, stride) for lengths in zip(size, window, strict=True)]
     return window, [
         Place(*(np.array(ends, np.int32) for ends in zip(*spans, strict=True)))
         for spans in itertools.product(*axes)
@@ -70,53 +77,91 @@ def places(layers: Sequence[str], size: tuple[int, int], tile: int) -> tuple[tup
 
 
 def window_of(layers: Sequence[str], size: tuple[int, int], tile: int) -> tuple[int, int]:
-    """Height and width of the windows that `places` makes; arguments as there."""
-    around, stride = halo(layers), _stride(layers)
-    height, width = (_window(length, tile, around, stride) for length in size)
+    """Computes the shape of the windows into which `places` cuts a picture.
+
+    Args:
+      layers: layers whose features are needed.
+      size: height and width of the picture, in pixels.
+      tile: largest side of a tile, in pixels.
+
+    Returns:
+      Height and width of every window, in pixels.
+    """
+    margin, stride = halo(layers), _largest_stride(layers)
+    height, width = (_window_length(length, tile, margin, stride) for length in size)
     return height, width
 
 
-def _window(length: int, tile: int, around: int, stride: int) -> int:
-    """Length of the windows along one side: as few as tiles of this side make, and no larger than that."""
-    # Windows begin where Winograd's blocks of 4x4 positions do in every layer, so rounding does not change.
-    step = 4 * stride
-    steps, odd = divmod(length - 2 * around, step)  # `odd`: so that the last one, too, begins there
-    most = max(tile // step, 1)
-    if steps <= most:
+def _window_length(length: int, tile: int, margin: int, stride: int) -> int:
+    """Computes the length of the windows along one side: the shortest for the smallest number of windows."""
+    # Windows begin at Winograd's 4x4 blocks of every layer, so that they round as the whole picture does.
+    # Each window has `remainder` more pixels, so that the last window begins at a block too.
+    block = 4 * stride
+    blocks, remainder = divmod(length - 2 * margin, block)
+    most = max(tile // block, 1)
+    if blocks <= most:
         return length
-    count = -(-steps // most)
-    return 2 * around + -(-steps // count) * step + odd
+    count = -(-blocks // most)
+    return 2 * margin + -(-blocks // count) * block + remainder
 
 
-def _spans(length: int, window: int, around: int, stride: int) -> list[tuple[int, int, int]]:
-    """Start, begin and end of each window along one side."""
-    odd = (length - 2 * around) % (4 * stride)
+def _spans(length: int, window: int, margin: int, stride: int) -> list[tuple[int, int, int]]:
+    """Lists the window's start and the tile's begin and end along one side, for all tiles."""
+    remainder = (length - 2 * margin) % (4 * stride)
     spans, begin = [], 0
     while begin < length:
-        start = min(max(begin - around, 0), length - window)
-        end = start + window - odd - around if start + window < length else length
+        start = min(max(begin - margin, 0), length - window)
+        end = start + window - remainder - margin if start + window < length else length
         spans.append((start, begin, end))
         begin = end
     return spans
 
 
 def crop(array: Array, start: Any, window: tuple[int, int]) -> Array:
-    """The part of a picture or a map that begins at `start` and has the window's height and width."""
+    """Cuts a window out of a picture or a map.
+
+    Args:
+      array: `[H, W, ...]`.
+      start: first row and column of the window; may be traced.
+      window: height and width of the window.
+
+    Returns:
+      The window `[h, w, ...]`.
+    """
     return lax.dynamic_slice(array, (*start, *(0,) * (array.ndim - 2)), (*window, *array.shape[2:]))
 
 
-def crop_layer(of_layer: Array, layer: str, place: Place, window: tuple[int, int]) -> Array:
-    """The part of a whole picture's map at one layer that belongs to a window."""
+def crop_layer(array: Array, layer: str, place: Place, window: tuple[int, int]) -> Array:
+    """Cuts the positions of a window out of a layer's map of the whole picture.
+
+    Args:
+      array: `[H_l, W_l, ...]`, the map of the whole picture.
+      layer: name from `vgg.LAYERS`.
+      place: place of the window.
+      window: height and width of the window, in pixels.
+
+    Returns:
+      The window's part of the map, `[h_l, w_l, ...]`.
+    """
     stride = vgg.stride(layer)
-    return crop(of_layer, place.start // stride, (window[0] // stride, window[1] // stride))
+    return crop(array, place.start // stride, (window[0] // stride, window[1] // stride))
 
 
 def counted(layers: Iterable[str], place: Place, window: tuple[int, int]) -> dict[str, Array]:
-    """For each layer, 1 at the positions of the tile and 0 at the others of the window."""
+    """Marks the positions of a window that belong to its tile.
 
-    def along(axis: int, stride: int) -> Array:
+    Args:
+      layers: names from `vgg.LAYERS`.
+      place: place of the window.
+      window: height and width of the window, in pixels.
+
+    Returns:
+      `{layer: [h_l, w_l]}`, float32, 1 at the positions of the tile and 0 at all others.
+    """
+
+    def in_tile(axis: int, stride: int) -> Array:
         positions = place.start[axis] + stride * jnp.arange(window[axis] // stride)
         return ((positions >= place.begin[axis]) & (positions < place.end[axis])).astype(jnp.float32)
 
     strides = {layer: vgg.stride(layer) for layer in layers}
-    return {layer: jnp.outer(along(0, stride), along(1, stride)) for layer, stride in strides.items()}
+    return {layer: jnp.outer(in_tile(0, stride), in_tile(1, stride)) for layer, stride in strides.items()}

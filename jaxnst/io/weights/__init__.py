@@ -1,1 +1,1 @@
-"""VGG19 weights in files: load, convert, download."""
+"""Loads, converts and downloads the weights of VGG19."""

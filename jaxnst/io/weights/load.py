@@ -1,6 +1,6 @@
-"""VGG19 weights from files: load, list, verify, and fetch those that are not shipped.
+"""Loads, lists and verifies VGG19 weights, and fetches those that are not shipped.
 
-May touch the disk and, in `fetch` alone, the internet. It hands on NumPy arrays for core/vgg.py.
+Only `fetch` uses the internet. The weights are NumPy arrays, as `jaxnst.core.vgg` takes them.
 """
 
 from __future__ import annotations
@@ -31,25 +31,25 @@ from jaxnst.io.weights.download import Source, download
 NAMES = ("caffe", "caffe-unit", "torchvision")
 SHIPPED = ("caffe", "caffe-unit")
 CAFFE_SHA256 = "1962e166c2c8fdf4edc5dac562f0fe8126f0a11ee182b7d455e01a15a6ad2a3a"
-"""What the shipped file must have, whatever it records of itself."""
+"""Digest that the shipped file must have, whatever the file itself records."""
 
 UNIT = 255 * 0.226
-"""By what the features of caffe-unit are smaller than caffe's: the input of that has a range of 255, that of
-torchvision's network one of 1 / 0.226, the mean of (0.229, 0.224, 0.225)."""
+"""Ratio of caffe's features to those of caffe-unit: the input of caffe has a range of 255, the input of
+torchvision a range of 1 / 0.226 (0.226 is the mean of 0.229, 0.224 and 0.225)."""
 
 
 @dataclass(frozen=True, eq=False)
 class Weights:
-    """One set of VGG19 weights, ready for pictures in RGB [0, 1].
+    """Holds one set of VGG19 weights, for pictures in RGB [0, 1].
 
     Attributes:
-      name: what the caller asked for.
-      path: the file they came from.
-      source: where that file's contents come from.
-      licence: under which terms.
-      sha256: the digest of the tensors and the preprocessing, checked.
+      name: the name or path that was loaded.
+      path: the file they were read from.
+      source: where the numbers come from.
+      licence: the terms under which they may be used.
+      sha256: the digest of tensors and preprocessing, already checked.
       params: NumPy float32, in RGB order: `{"input": {"scale": [], "mean": [3], "std": [3]},
-        "conv1_1": {"kernel": [3, 3, in, out], "bias": [out]}, ...}`; the first convolution sees
+        "conv1_1": {"kernel": [3, 3, in, out], "bias": [out]}, ...}`; the first convolution gets
         `(rgb * scale - mean) / std`.
     """
 
@@ -62,7 +62,15 @@ class Weights:
 
 
 class WeightsRecord(NamedTuple):
-    """A line of `list_weights`: `location` is a path, "not fetched", or a path and "(damaged)"."""
+    """Describes one named set of weights, for `list_weights`.
+
+    Attributes:
+      name: what `load_weights` takes.
+      location: the path of the file, the path and "(damaged)", or "not fetched".
+      source: where the numbers come from.
+      licence: the terms under which they may be used.
+      sha256: the digest; empty if the file is damaged or missing.
+    """
 
     name: str
     location: str
@@ -79,48 +87,51 @@ TORCHVISION = Source(
 
 
 def load_weights(name: str | os.PathLike[str] = "caffe") -> Weights:
-    """Read weights, check their digest, and turn them into float32 for RGB input.
+    """Reads weights, checks their digest, and converts them to float32 for RGB input.
 
     Args:
-      name: "caffe" (shipped), "caffe-unit" (the same network for input of unit variance: all features are
-        those of caffe divided by `UNIT`, about as large as torchvision's, for which the weights of content
-        and style in most PyTorch code are meant), "torchvision" (after `fetch`), or the path of an .h5 file
-        of the schema in weights/README.md; default "caffe".
+      name: "caffe" (shipped), "caffe-unit", "torchvision" (after `fetch`), or the path of an .h5 file of the
+        schema in weights/README.md; default "caffe". "caffe-unit" is the same network for input of unit
+        variance: its features are caffe's divided by `UNIT`. They are about as large as torchvision's, so the
+        loss weights of most PyTorch code fit it.
 
     Returns:
-      The weights as NumPy arrays, with where they come from.
+      The weights as NumPy arrays, with their origin.
 
     Raises:
-      InputError: the name is unknown, or the file is missing, truncated, of another schema or damaged.
+      InputError: the name is unknown, or the file is missing, truncated, damaged or of another schema.
     """
     path = _find(name)
-    state = path.stat()
-    return _load(str(name), path, (state.st_mtime_ns, state.st_size))
+    status = path.stat()
+    return _load(str(name), path, (status.st_mtime_ns, status.st_size))
 
 
 @functools.lru_cache(maxsize=1)
-def _load(name: str, path: Path, state: tuple[int, int]) -> Weights:
-    """Read once what many runs use; `state` tells a changed file from the one that is remembered."""
-    del state
+def _load(name: str, path: Path, version: tuple[int, int]) -> Weights:
+    """Reads weights once for many runs; `version` (time and size) changes when the file does."""
+    del version
     tensors, trained, attributes = _read(path)
     _check_shipped(name, attributes["sha256"])
-    layers = {layer: {"kernel": _float_kernel(of), "bias": of["bias"]} for layer, of in tensors.items()}
+    layers = {
+        layer: {"kernel": _float_kernel(parts), "bias": parts["bias"]} for layer, parts in tensors.items()
+    }
     mean, std = np.array(trained.mean, np.float32), np.array(trained.std, np.float32)
-    if trained.channel_order == "BGR":  # flip what meets the picture, so that nobody flips pictures
+    if trained.channel_order == "BGR":  # flipped here once, so that no picture has to be
         mean, std = mean[::-1].copy(), std[::-1].copy()
         layers["conv1_1"]["kernel"] = np.ascontiguousarray(layers["conv1_1"]["kernel"][:, :, ::-1])
     preprocessing = {"scale": np.array(trained.input_scale, np.float32), "mean": mean, "std": std}
-    if name == "caffe-unit":  # ReLU and pooling are homogeneous; biases must shrink as the input does
+    if name == "caffe-unit":  # ReLU and pooling are homogeneous, so input and biases shrink alike
         preprocessing["std"] = std * np.float32(UNIT)
-        layers = {layer: of | {"bias": of["bias"] / np.float32(UNIT)} for layer, of in layers.items()}
+        for parts in layers.values():
+            parts["bias"] = parts["bias"] / np.float32(UNIT)
     return Weights(name, path, **attributes, params={"input": preprocessing, **layers})
 
 
 def list_weights() -> list[WeightsRecord]:
-    """Every named set of weights: where it is, where it comes from, its licence and digest.
+    """Lists every named set of weights with its location, source, licence and digest.
 
     Returns:
-      One record per name; the digest is empty for a file that is damaged or not there.
+      One record per name, in the order of `NAMES`.
     """
     records = []
     for name in NAMES:
@@ -136,16 +147,17 @@ def list_weights() -> list[WeightsRecord]:
 
 
 def verify(name: str | os.PathLike[str] = "caffe") -> str:
-    """Recompute the digest of a weights file and compare it with the recorded one.
+    """Recomputes the digest of a weights file and compares it with the recorded one.
 
     Args:
-      name: as for `load_weights`.
+      name: "caffe", "caffe-unit", "torchvision" or the path of an .h5 file; default "caffe".
 
     Returns:
       The digest, 64 hex digits.
 
     Raises:
-      InputError: as for `load_weights`.
+      InputError: the digests differ, the name is unknown, or the file is missing, truncated or of another
+        schema.
     """
     sha256 = _read(_find(name))[2]["sha256"]
     _check_shipped(name, sha256)
@@ -160,31 +172,31 @@ def fetch(
     file: str | os.PathLike[str] | None = None,
     progress: bool = True,
 ) -> Path:
-    """Download weights that are not shipped, check and convert them, and keep only the result (80 MB).
+    """Downloads, checks and converts weights that are not shipped, and keeps only the result (80 MB).
 
-    A download that was cut resumes. Nothing is downloaded when the result is already in the cache and sound.
+    An interrupted download resumes. Nothing is downloaded if the cache already has an undamaged result.
 
     Args:
-      name: "torchvision"; "caffe" is shipped, so that its path is returned at once; default "torchvision".
-      source: what to download; default: torchvision's own checkpoint, 548 MiB.
-      cache: the folder for the result; default: the environment variable JAXNST_CACHE, or the user's cache.
-      file: a copy of that checkpoint, used instead of downloading; its SHA-256 must be `source`'s. A
-        .safetensors file has other bytes, so there only names and shapes are checked. Default None.
-      progress: show a progress bar on stderr; default True.
+      name: "torchvision"; default "torchvision". The names of shipped weights return their path at once.
+      source: the file to download; default: torchvision's own checkpoint, 548 MiB.
+      cache: folder for the result; default: `cache_folder()`.
+      file: a local copy to convert instead of downloading. A .pth file must have the SHA-256 of `source`;
+        of a .safetensors file only names and shapes are checked. Default None.
+      progress: whether to show a progress bar on standard error; default True.
 
     Returns:
       The path of the converted .h5 file.
 
     Raises:
-      InputError: no network, a connection cut half-way, wrong bytes, no PyTorch to read a .pth file with,
-        or a file that is not a VGG19.
+      InputError: there is no network, the connection broke, the bytes have another hash, PyTorch is needed
+        and missing, the file is not a VGG19, or the cache folder cannot be used.
     """
     if choose("weights", name, NAMES) in SHIPPED:
         return _shipped()
     folder = Path(cache) if cache else cache_folder()
     target = folder / f"vgg19_{name}.h5"
     if file is None and target.is_file():
-        with contextlib.suppress(InputError):  # a damaged file is fetched anew
+        with contextlib.suppress(InputError):  # a damaged file is fetched again
             _read(target)
             return target
     try:
@@ -193,7 +205,7 @@ def fetch(
             sha256 = None if Path(file).suffix.lower() == ".safetensors" else source.sha256
             convert(Path(file), target, preprocessing=name, expected_sha256=sha256)
         else:
-            require("torch")  # before half a gigabyte is downloaded in vain
+            require("torch")  # checked before half a gigabyte is downloaded
             checkpoint = download(source, folder, progress)
             convert(checkpoint, target, preprocessing=name)
             checkpoint.unlink()
@@ -204,10 +216,10 @@ def fetch(
 
 
 def cache_folder() -> Path:
-    """The folder named by the environment variable JAXNST_CACHE, read now, or else the user's cache.
+    """Finds the folder that the environment variable JAXNST_CACHE names, or else the user's cache folder.
 
     Returns:
-      Its path; the folder may not exist yet.
+      The path of the folder, which may not exist yet.
     """
     import platformdirs
 
@@ -248,29 +260,29 @@ def _shipped() -> Path:
 
 
 def _read(path: Path) -> tuple[Tensors, Preprocessing, dict[str, str]]:
-    """The tensors as they are in the file, the preprocessing, and {source, licence, sha256}; all checked."""
-    unlike = f"weights: {path} is not of the schema in weights/README.md"
+    """Reads and checks a file: tensors as stored, preprocessing, and {source, licence, sha256}."""
+    mismatch = f"weights: {path} does not follow the schema in weights/README.md"
     try:
         with h5py.File(path) as file:
             attributes: dict[str, Any] = dict(file.attrs)
             tensors = {layer: _arrays(file[layer]) for layer in SHAPES}
     except (KeyError, TypeError) as error:
-        raise InputError(f"{unlike}: {error.args[0]}.") from None
+        raise InputError(f"{mismatch}: {error.args[0]}.") from None
     except (OSError, RuntimeError):
         raise InputError(f"weights: {path} is not an HDF5 file, or is truncated.") from None
     missing = {"architecture", "source", "licence", "sha256", *Preprocessing._fields} - set(attributes)
     if missing:
-        raise InputError(f"{unlike}: it lacks the attributes {sorted(missing)}.")
+        raise InputError(f"{mismatch}: it lacks the attributes {sorted(missing)}.")
     if attributes["architecture"] != "vgg19" or attributes["channel_order"] not in ("RGB", "BGR"):
-        raise InputError(f"{unlike}: it is not for vgg19, or its channel_order is neither RGB nor BGR.")
+        raise InputError(f"{mismatch}: it is not for vgg19, or its channel_order is neither RGB nor BGR.")
     if not np.shape(attributes["mean"]) == np.shape(attributes["std"]) == (3,):
-        raise InputError(f"{unlike}: mean and std must have 3 numbers each.")
+        raise InputError(f"{mismatch}: mean and std must have 3 numbers each.")
     check_tensors(tensors, path)
     mean, std = attributes["mean"].tolist(), attributes["std"].tolist()
     trained = Preprocessing(attributes["channel_order"], mean, std, float(attributes["input_scale"]))
-    recorded, found = attributes["sha256"], digest(tensors, trained)
-    if found != recorded:
-        raise InputError(f"weights: {path} is damaged: it records SHA-256 {recorded} but has {found}.")
+    recorded, actual = attributes["sha256"], digest(tensors, trained)
+    if actual != recorded:
+        raise InputError(f"weights: {path} is damaged: it records SHA-256 {recorded} but has {actual}.")
     return tensors, trained, {key: attributes[key] for key in ("source", "licence", "sha256")}
 
 
@@ -282,5 +294,5 @@ def _arrays(group: Any) -> dict[str, np.ndarray]:
 def _float_kernel(parts: dict[str, np.ndarray]) -> np.ndarray:
     if "codebook" not in parts:
         return parts["kernel"]
-    # "clip" skips a bounds check that 8 bits cannot fail in 256 entries: 50 ms instead of 62 for all layers.
+    # "clip" skips the bounds check, which 8-bit indices cannot fail: 50 ms for all layers instead of 62.
     return np.take(parts["codebook"], parts["kernel"], mode="clip")

@@ -1,6 +1,6 @@
-"""Write `pictures.npz` (if it is missing), `parity.npz` and `pastiche.npz`: for machines without torch.
+"""Writes `parity.npz`, `pastiche.npz` and, if it is missing, `pictures.npz`, for machines without torch.
 
-python tests/golden/make.py
+python tests/parity/golden/make.py
 """
 
 import sys
@@ -16,12 +16,12 @@ STYLE_SIZES = {"96x64": (104, 80), "225x129": (201, 135), "128x128": (128, 86)}
 
 
 def write_pictures() -> None:
-    """8-bit pictures, stored, so that no decoder or resampler can change them.
+    """Writes 8-bit pictures, so that no decoder or resampler can change them later.
 
-    The gradient jumps where a unit's input crosses zero. Among some ten million units, one is often so close
-    to zero that two float32 programs disagree on its sign, and by some 1e-4 on the gradient; seeds 0, 2, 5 of
-    0 to 7 give noise of 225x129 without such a unit (there the gradients agree to 3e-7). The float64 test
-    has no need of luck.
+    The gradient jumps where the input of a unit crosses zero. Among ten million units there is often one so
+    close to zero that two float32 programs disagree on its sign, which changes the gradient by about 1e-4. Of
+    the seeds 0 to 7, only 0, 2 and 5 give noise of 225x129 pixels without such a unit; with these the
+    gradients agree to 3e-7. The float64 test works with any seed.
     """
     arrays = {}
     for size, style_size in STYLE_SIZES.items():
@@ -37,18 +37,18 @@ def write_pictures() -> None:
 
 
 def write_parity() -> None:
-    """A summary of every array that `parity.live` computes."""
-    import live as parity
+    """Writes a summary of every array in `torch_parity.cases`."""
+    import torch_parity as parity
 
     arrays = {}
-    for key, compute in parity.live():
+    for key, compute in parity.cases():
         print(key, flush=True)
         arrays |= {f"{key}|{name}": parity.summary(array) for name, array in compute().items()}
     np.savez_compressed(HERE / "parity.npz", **arrays)
 
 
 def write_pastiche() -> None:
-    """A picture by the program `pastiche`, and the loss that it prints of it."""
+    """Writes a picture made by the program `pastiche`, and the loss that it prints for the picture."""
     import test_pastiche
 
     with tempfile.TemporaryDirectory() as name:

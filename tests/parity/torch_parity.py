@@ -1,7 +1,7 @@
-"""What the parity tests compare: pictures, cases, PyTorch's numbers (live or golden), and the distance.
+"""The inputs of the parity tests, and PyTorch's numbers for them, computed now or read from `golden/`.
 
-Golden numbers are summaries of PyTorch's arrays, kept in `golden/`, so that parity is still proven where
-torch is not installed. `python tests/golden/make.py` writes them anew.
+Golden numbers are summaries of PyTorch's arrays, so that parity is tested without torch too.
+`python tests/parity/golden/make.py` writes them anew.
 """
 
 import dataclasses
@@ -23,16 +23,16 @@ FORM_CASES = tuple(
     for size in SIZES
     if (name, size) == ("photo", "96x64") or (norm == "l1" and gram != "chw")
 )
-"""Every form; those that no preset covers, on every picture."""
+"""Every form on one picture, and the forms that no preset covers on every picture."""
 OPTIMIZERS = {"adam": 0.01, "adagrad": 0.01, "sgd": 5e-12}
-"""Names and learning rates of the trajectories, small enough that rounding does not grow over 50 steps."""
+"""Optimisers and their learning rates, small enough that rounding errors do not grow over 50 steps."""
 
 
 @functools.cache
 def picture(name, size):
-    """One of content, style, noise; float32 [H, W, 3], from 8 bits, the same everywhere.
+    """Returns the picture content, style or noise; float32 [H, W, 3], from 8 bits, equal on every machine.
 
-    The style picture of a size has other sides than the content, so that every Gram form meets two `M`.
+    The sides of the style picture differ from those of the content, so that Gram forms see two values of `M`.
     """
     with np.load(GOLDEN / "pictures.npz") as file:
         return file[f"{name}/{size}"].astype(np.float32) / 255
@@ -40,30 +40,30 @@ def picture(name, size):
 
 @functools.cache
 def image(name, size):
-    """The picture being made: the photo with its mirror image over it, or noise."""
+    """Returns the picture being made: noise, or the photo blended with its mirror image."""
     noise = picture("noise", size)
     content = picture("content", size)
     return noise if name == "noise" else np.float32(0.7) * content + np.float32(0.3) * content[:, ::-1]
 
 
 def projections(array, count=16):
-    """Sums of an array's elements with pseudo-random signs, in float64; their spread is the array's norm."""
+    """Sums an array's elements with pseudo-random signs, in float64; the sums' spread is the array's norm."""
     flat = np.asarray(array, np.float64).ravel()
     mixed = (np.arange(flat.size, dtype=np.uint64) + np.uint64(1)) * np.uint64(0x9E3779B97F4A7C15)
     mixed = (mixed ^ (mixed >> np.uint64(29))) * np.uint64(0xBF58476D1CE4E5B9)
     mixed = (mixed ^ (mixed >> np.uint64(32))) * np.uint64(0x94D049BB133111EB)
     negative = [(mixed >> np.uint64(63 - k)).astype(np.uint8) & 1 for k in range(count)]
-    return np.array([flat.sum() - 2 * flat[of.astype(bool)].sum() for of in negative])
+    return np.array([flat.sum() - 2 * flat[signs.astype(bool)].sum() for signs in negative])
 
 
 def summary(array):
-    """What a golden file keeps of an array: all of a small one, else its norm and its projections."""
+    """Returns what a golden file keeps: all of a small array, or the norm and projections of a large one."""
     array = np.asarray(array, np.float64)
     return array if array.size <= 128 else np.array([np.linalg.norm(array), *projections(array)])
 
 
 def relative_error(mine, reference):
-    """Relative L2 error of an array against a whole array, or its estimate against a summary."""
+    """Returns the relative L2 error of an array, estimated if the reference is a summary."""
     mine, reference = np.asarray(mine, np.float64), np.asarray(reference, np.float64)
     if mine.shape == reference.shape:
         return np.linalg.norm(mine - reference) / np.linalg.norm(reference)
@@ -88,15 +88,15 @@ def _tensor(array):
 
 
 def torch_features(pooling, name, size):
-    """All 37 layers of a picture, `{layer: [H, W, C]}`."""
+    """Computes the features of a picture at all 37 layers, `{layer: [H, W, C]}`."""
     import torch_reference as reference
 
-    found = reference.features(_network(pooling), _tensor(image(name, size)), reference.LAYERS)
-    return {layer: value.permute(1, 2, 0).numpy() for layer, value in found.items()}
+    features = reference.features(_network(pooling), _tensor(image(name, size)), reference.LAYERS)
+    return {layer: values.permute(1, 2, 0).numpy() for layer, values in features.items()}
 
 
 def torch_losses(preset, name, size, styles=("style",), mix=(1.0,)):
-    """Total, parts and gradient of a `torch_reference.Preset`."""
+    """Computes the total, the parts and the gradient of a `torch_reference.Preset`."""
     import torch_reference as reference
 
     total, parts, gradient = reference.loss_and_gradient(
@@ -111,26 +111,26 @@ def torch_losses(preset, name, size, styles=("style",), mix=(1.0,)):
 
 
 def torch_preset(name):
-    """A published system as the reference transcribes it."""
+    """Returns the reference's transcription of a published system."""
     import torch_reference
 
     return torch_reference.presets[name]
 
 
 def torch_form(gram, norm):
-    """A Gram form and norm over all loss parts; the content's form goes with the Gram's."""
+    """Returns an objective with this Gram form and norm, and the content form that goes with them."""
     return dataclasses.replace(
         torch_preset("ranka"), gram=gram, norm=norm.upper(), content=content_form(gram), content_weight=0.5
     )
 
 
 def content_form(gram):
-    """The form of the content loss that is tested together with a Gram form."""
+    """Returns the form of the content loss that is tested together with a Gram form."""
     return "sum" if gram in ("gatys", "hw") else "mean"
 
 
 def torch_trajectory(optimizer):
-    """Losses before each of 50 steps of the `ranka` objective on 96x64 pixels."""
+    """Computes the losses before each of 50 steps of the `ranka` objective on 96x64 pixels."""
     import torch
 
     factory = {"adam": torch.optim.Adam, "adagrad": torch.optim.Adagrad, "sgd": torch.optim.SGD}[optimizer]
@@ -138,7 +138,7 @@ def torch_trajectory(optimizer):
 
 
 def torch_lbfgs():
-    """Losses of 100 steps of torch.optim.LBFGS on 128x128 pixels, history 20, and the loss after them."""
+    """Computes the losses before and after 100 steps of torch.optim.LBFGS on 128x128 pixels, history 20."""
     import torch
 
     return _torch_minimise("128x128", lambda p: torch.optim.LBFGS(p, max_iter=1, history_size=20), 101)
@@ -159,8 +159,8 @@ def _torch_minimise(size, factory, steps):
     return np.array(reference.minimise(lambda x: loss(x)[0], start, factory, steps))
 
 
-def live():
-    """Every number of PyTorch that is compared: pairs of a key and a function that computes its arrays."""
+def cases():
+    """Yields every compared number of PyTorch: a key and a function that computes the arrays under it."""
     for pooling in ("max", "average"):
         for name in IMAGES:
             for size in SIZES:
@@ -187,6 +187,6 @@ def live():
 
 @functools.cache
 def golden(key):
-    """The summaries that `golden/make.py` stored under a key."""
+    """Reads the summaries that `golden/make.py` stored under a key."""
     with np.load(GOLDEN / "parity.npz") as file:
         return {name.rsplit("|", 1)[1]: file[name] for name in file.files if name.rsplit("|", 1)[0] == key}

@@ -1,0 +1,62 @@
+"""`jaxnst interpolate`: a strip of pictures from one style to another."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Annotated
+
+from tyro.conf import arg
+
+from jaxnst.api import variations
+from jaxnst.cli.options import Machine, Output, Settings, StartingPoint
+from jaxnst.cli.output import exit_status, ready, report, save_picture, without_interrupts
+from jaxnst.errors import InputError
+from jaxnst.run.ended import Ended
+
+if TYPE_CHECKING:
+    from jaxnst.run.result import Result
+
+
+def interpolate(
+    content: Annotated[str, arg(metavar="CONTENT")],
+    style: Annotated[tuple[str, str], arg(metavar="STYLE STYLE")],
+    /,
+    output: Output,
+    starting_point: StartingPoint,
+    settings: Settings,
+    machine: Machine,
+    count: int = 5,
+) -> int:
+    """Make a strip of pictures that changes from one style to another.
+
+    Args:
+      content: The content picture, for example a photo.
+      style: The two style pictures.
+      output: Files and messages.
+      starting_point: Settings that the options below change. Without these two options, the defaults hold.
+      settings: Settings of the pictures.
+      machine: Use of memory and devices. These options do not change the picture.
+      count: Number of pictures in the strip.
+    """
+    if output.history is not None or output.snapshots:
+        raise InputError("history and snapshots: a strip comes from several runs; leave both out.")
+    config, _ = starting_point.resolve(settings)
+    results: list[Result] = []
+    with ready(output):
+        runs = variations.interpolate(
+            content, style, count, config=config, progress=not output.quiet, **asdict(machine)
+        )
+        try:
+            for result in runs:
+                results.append(result)
+                if result.ended != Ended.finished:
+                    break
+        finally:
+            finished = [result for result in results if result.ended == Ended.finished]
+            if finished:
+                arrays = [result.array for result in finished]
+                metadata = finished[0].metadata | {"config": config.to_dict(), "pictures": len(finished)}
+                with without_interrupts():
+                    save_picture(output, variations.strip(arrays), metadata)
+                report(output, f"{len(finished)} of {count} pictures")
+    return exit_status(results[-1])

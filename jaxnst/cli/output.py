@@ -1,0 +1,168 @@
+"""What commands that end with one picture share: messages, snapshots, saving, and the exit status.
+
+A picture that exists is saved, whatever happens: Ctrl-C cannot stop it, and a full disk sends it elsewhere.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+import logging
+import signal
+import sys
+import tempfile
+import warnings
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import jax
+
+from jaxnst.errors import InputError
+from jaxnst.io import files, save
+from jaxnst.run.compiled import cache_compiled_programs
+from jaxnst.run.ended import Ended
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    from jaxnst.cli.options import Checkpoints, Output
+    from jaxnst.config.config import Config
+    from jaxnst.run.loop import Progress
+    from jaxnst.run.result import Result
+
+INTERRUPTED = 130
+"""Exit status of a run that Ctrl-C ended, even if its picture was saved."""
+
+
+def exit_status(result: Result) -> int:
+    """Returns the exit status that says how a run ended: 0 only if it finished."""
+    return {Ended.finished: 0, Ended.interrupted: INTERRUPTED}.get(Ended(result.ended), 1)
+
+
+@contextmanager
+def ready(output: Output) -> Iterator[None]:
+    """Checks the output options before a run, sets up its messages, and reports the compile time after it.
+
+    Raises:
+      InputError: a file cannot be written, or a number cannot be used.
+    """
+    save.check_output(output.out, bits=output.bits, dither=output.dither)
+    if output.history is not None:
+        files.check_file(output.history, "history")
+    if output.snapshots < 0:
+        raise InputError(f"snapshots: {output.snapshots} is negative; 0 writes none.")
+    _log_to_stderr(output.verbose)
+    seconds = _listen_to_compiler()
+    cache_compiled_programs()
+    yield
+    logging.getLogger("jaxnst").info("compile time: %.1f s", sum(seconds))
+
+
+def _log_to_stderr(verbose: bool) -> None:
+    handler = logging.StreamHandler()
+    handler.setFormatter(logging.Formatter("jaxnst: %(message)s"))
+    logger = logging.getLogger("jaxnst")
+    logger.handlers = [handler]
+    logger.setLevel(logging.INFO if verbose else logging.WARNING)
+
+
+def _listen_to_compiler() -> list[float]:
+    """Returns a list to which JAX adds the seconds of each tracing, lowering and compilation from now on."""
+    seconds = []
+
+    def listen(event: str, duration_secs: float, **kwargs: str | int) -> None:
+        del kwargs
+        if event.startswith("/jax/core/compile/"):
+            seconds.append(duration_secs)
+
+    jax.monitoring.register_event_duration_secs_listener(listen)
+    return seconds
+
+
+def snapshot_writer(
+    output: Output, config: Config, is_writer: bool = True
+) -> Callable[[Progress], None] | None:
+    """Makes a callback that saves `NAME-0050.png` beside `NAME.png`; None if no snapshots are wanted.
+
+    Args:
+      output: says where and how often.
+      config: the settings of the run.
+      is_writer: whether this process writes files. All processes must compute the picture.
+    """
+    if not output.snapshots:
+        return None
+    out, digits = Path(output.out), max(4, len(str(config.steps)))
+
+    def write(progress: Progress) -> None:
+        if progress.step % output.snapshots == 0:
+            path = out.with_name(f"{out.stem}-{progress.step:0{digits}d}{out.suffix}")
+            picture = progress.image
+            if is_writer:
+                save.save_image(path, picture, bits=output.bits, dither=output.dither)
+
+    return write
+
+
+def save_result(output: Output, result: Result, saved: dict[str, Any], checkpoints: Checkpoints) -> None:
+    """Writes the picture and the losses of a run, and reports the run.
+
+    Args:
+      output: says where.
+      result: the result of the run.
+      saved: metadata of the picture whose settings were used; empty if there was none.
+      checkpoints: says whether the run can continue.
+    """
+    with without_interrupts():
+        save_picture(output, result.array, result.metadata)
+        if output.history is not None:
+            _write_history(output.history, result)
+    height, width, _ = result.array.shape
+    report(output, f"{width}x{height}, {len(result.history['total'])} steps, {result.seconds:.0f} s")
+    name, digest = result.config.weights, result.weights_sha256
+    if saved and saved["config"].get("weights") == name and saved.get("weights_sha256") != digest:
+        warnings.warn(f"the settings were saved with another version of the weights {name}.", stacklevel=2)
+    if checkpoints.checkpoint is not None and result.ended == Ended.interrupted:
+        print("jaxnst: interrupted; the same command goes on from here.", file=sys.stderr)
+
+
+def report(output: Output, message: str) -> None:
+    """Prints what was written, unless the user wants no messages."""
+    if not output.quiet:
+        print(f"{output.out}: {message}", file=sys.stderr)
+
+
+@contextmanager
+def without_interrupts() -> Iterator[None]:
+    """Ignores Ctrl-C, so that a picture that exists is saved however often the user presses it."""
+    previous = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, previous)
+
+
+def save_picture(output: Output, array: np.ndarray, metadata: dict[str, Any]) -> None:
+    """Writes a picture; if that fails, writes it to the system's folder for temporary files instead.
+
+    Raises:
+      OSError: the file could not be written; the message says where the picture is now.
+    """
+    options: dict[str, Any] = {"bits": output.bits, "dither": output.dither}
+    try:
+        save.save_image(output.out, array, metadata, **options)
+    except OSError as error:
+        rescued = Path(tempfile.mkdtemp(prefix="jaxnst-")) / Path(output.out).name
+        save.save_image(rescued, array, metadata, **options)
+        raise OSError(error.errno, f"{error.strerror}; the picture is in {rescued}", output.out) from error
+
+
+def _write_history(path: str, result: Result) -> None:
+    """Writes one line for each step: `step,total,content,style,tv,...`."""
+    table = io.StringIO()
+    writer = csv.writer(table)
+    writer.writerow(["step", *result.history])
+    for step, losses in enumerate(zip(*result.history.values(), strict=True), start=1):
+        writer.writerow([step, *losses])
+    files.write_whole(path, table.getvalue().encode())

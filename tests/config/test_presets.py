@@ -1,0 +1,61 @@
+"""The published systems, against the table of the reports in docs/presets.md and their papers."""
+
+import pytest
+
+from jaxnst.config.presets import PRESETS
+
+pytestmark = pytest.mark.fast
+
+FIRST_RELU_OF_EACH_BLOCK = ("relu1_1", "relu2_1", "relu3_1", "relu4_1", "relu5_1")
+TUTORIAL = ("conv1_1", "conv1_2", "conv2_1", "conv2_2", "conv3_1")
+NAMES = (
+    "content_layers",
+    "style_layers",
+    "pooling",
+    "gram",
+    "content_loss",
+    "norm",
+    "optimizer",
+    "steps",
+    "start",
+)
+
+SYSTEMS = {
+    "gatys": ("relu4_2", FIRST_RELU_OF_EACH_BLOCK, "average", "gatys", "sum", "l2", "lbfgs", 500, "noise"),
+    "ranka": ("relu4_2", FIRST_RELU_OF_EACH_BLOCK, "max", "hw", "mean", "l2", "lbfgs", 1000, "blend"),
+    "jaiswal": ("conv2_2", TUTORIAL, "max", "chw", "mean", "l2", "lbfgs", 300, "content"),
+    "wang": ("relu3_1", FIRST_RELU_OF_EACH_BLOCK, "max", "gatys", "sum", "l2", "lbfgs", 1000, "noise"),
+    "danayak": ("relu4_2", FIRST_RELU_OF_EACH_BLOCK, "max", "dhw", "mean", "l2", "adam", 2000, "content"),
+    "joshi-hu": ("conv2_2", TUTORIAL, "average", "chw", "mean", "l2", "lbfgs", 300, "content"),
+    "joshi-hu-revised": (
+        *("relu3_1", ("relu1_1", "relu1_2", "relu2_1", "relu2_2", "relu3_1")),
+        *("average", "chw", "mean", "l1", "adam", 600, "content"),
+    ),
+}
+
+STYLE_TO_CONTENT = {"gatys": 1e3, "jaiswal": 1e5, "wang": 1e3, "danayak": 1e6, "joshi-hu": 1e6}
+
+
+@pytest.mark.parametrize("name", SYSTEMS)
+def test_a_preset_is_what_the_report_describes(name):
+    content, *others = SYSTEMS[name]
+    preset = PRESETS[name]
+    assert [getattr(preset, setting) for setting in NAMES] == [(content,), *others]
+    assert (preset.tv_weight == 0) == (name != "ranka")
+    if name in STYLE_TO_CONTENT:
+        assert preset.style_weight / preset.content_weight == STYLE_TO_CONTENT[name]
+
+
+def test_numbers_that_single_reports_give():
+    assert PRESETS["gatys"].style_layer_weights == (1 / 5,)
+    assert PRESETS["danayak"].style_layer_weights == (1, 0.75, 0.2, 0.2, 0.2)
+    assert (PRESETS["danayak"].learning_rate, PRESETS["joshi-hu-revised"].learning_rate) == (0.003, 0.05)
+    assert (PRESETS["ranka"].learning_rate, PRESETS["ranka"].blend) == (0.7, 0.5)
+    assert PRESETS["joshi-hu-revised"].random_shift == 0.97
+    assert PRESETS["wang"].seed == 0
+    assert [name for name in SYSTEMS if PRESETS[name].clamp] == ["jaiswal"]
+
+
+@pytest.mark.parametrize("name", PRESETS)
+def test_every_preset_can_be_used(name):
+    assert PRESETS[name].checked() == PRESETS[name]
