@@ -35,30 +35,28 @@ def jaxnst_evaluation(size: int, config: Config = CONFIG, tile: int | None = Non
     """As `jaxnst.stylize` runs it on this backend; whole or in tiles, and so are the targets."""
     import jax
 
-    from jaxnst.config.build import to_objective
-    from jaxnst.core import objective
+    from jaxnst.core import objective, tiling
     from jaxnst.core.compilation import jit
-    from jaxnst.core.tiling import step as tiling
     from jaxnst.run.plan import Pictures, prepare
-    from jaxnst.run.scale import inputs_at, params_of_steps
+    from jaxnst.run.scale import scale_of
 
     image, content, style = pictures(size)
     plan = prepare(Pictures(content, [style]), config.replace(size=size).checked(), tile=tile)
-    inputs, of = inputs_at(plan, (size, size), params_of_steps(plan)), to_objective(plan.config)
+    inputs, what, side = scale_of(plan, 0).inputs, plan.steps.problem.objective, plan.steps.tile
 
     def loss(image: Any, inputs: Any) -> Any:
-        found = objective.evaluate(of, inputs.params, inputs.targets, inputs.weights, image)
-        return found["total"], found
+        losses = objective.evaluate(what, inputs.params, inputs.targets, inputs.loss_weights, image)
+        return losses["total"], losses
 
     compute = jit(jax.value_and_grad(loss, has_aux=True))
     picture = jax.device_put(image)
 
     def evaluate() -> float:
-        if plan.tile is None:
+        if side is None:
             (_, losses), gradient = compute(picture, inputs)
         else:
-            given = (inputs.params, inputs.targets, inputs.weights)
-            losses, gradient = tiling.value_and_grad(of, *given, picture, plan.tile)
+            arguments = (inputs.params, inputs.targets, inputs.loss_weights)
+            losses, gradient = tiling.value_and_grad(what, *arguments, picture, side)
         jax.block_until_ready(gradient)
         return float(losses["total"])
 
@@ -66,14 +64,25 @@ def jaxnst_evaluation(size: int, config: Config = CONFIG, tile: int | None = Non
 
 
 def jaxnst_step(size: int, config: Config = CONFIG) -> Evaluation:
-    """One step of a run, with the optimiser and the loop around it; each call makes the next."""
-    from jaxnst.run.loop import optimise
+    """Prepares a run; each call does its next step, as the loop does it, and tells the hooks of a run."""
+    from jaxnst.run.hooks import Record
+    from jaxnst.run.loop import Progress, StepsDone
     from jaxnst.run.plan import Pictures, prepare
+    from jaxnst.run.scale import scale_of
 
     _, content, style = pictures(size)
-    plan = prepare(Pictures(content, [style]), config.replace(size=size, steps=10**6).checked())
-    steps = optimise(plan)
-    return lambda: next(steps).losses["total"]
+    plan = prepare(Pictures(content, [style]), config.replace(size=size).checked())
+    scale, steps_done = scale_of(plan, 0), StepsDone([Record()])
+    state = scale.start()
+
+    def step() -> float:
+        nonlocal state
+        state, losses = scale.step(state)
+        progress = Progress(state.step, plan.ends[-1], scale, state, losses)
+        steps_done.add(progress, state, scale)
+        return progress.losses["total"]
+
+    return step
 
 
 def torch_evaluation(size: int, compiled: bool = False, channels_last: bool = False) -> Evaluation:

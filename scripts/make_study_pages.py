@@ -22,7 +22,7 @@ HOW_TO_READ = (
     "several cells match, losses are their geometric mean and metrics their mean. `color/style` and "
     "`sliced_wasserstein` are distances to the style too: of the colours, and of features at layers that no "
     "trial optimises; `style 1` is the distance to the first of several. All metrics: "
-    "[jaxnst/metrics.py](../../jaxnst/metrics.py)."
+    "[jaxnst/metrics/definitions.py](../../jaxnst/metrics/definitions.py)."
 )
 OF_LAYERS = (
     "Which of the five layers count: for content (the style is compared at all five) and for style (the "

@@ -1,1 +1,1 @@
-"""What people import: make a picture, many pictures, and numbers about them."""
+"""The functions that people import: make a picture, many pictures, and numbers about them."""

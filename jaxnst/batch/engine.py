@@ -21,14 +21,13 @@ from jaxnst.run.hooks import StopWhen
 from jaxnst.run.interrupts import Interrupted
 from jaxnst.run.loop import is_out_of_memory
 from jaxnst.run.memory_budget import available_bytes, host_bytes
-from jaxnst.run.mesh import for_pairs
+from jaxnst.run.mesh import Placement, for_pairs
 from jaxnst.run.networks import Networks
 from jaxnst.run.plan import Plan, prepare
 from jaxnst.run.result import Result, run_plan
 
 if TYPE_CHECKING:
     from jaxnst.batch.jobs import Job
-    from jaxnst.core.sharding import Placement
     from jaxnst.run.checkpoint import Checkpoint
     from jaxnst.run.memory_budget import Tile
 

@@ -1,4 +1,4 @@
-"""What is done of many jobs in a folder.
+"""The progress of many jobs in a folder: what is done, and what failed.
 
 A picture whose metadata carries its job's key is done. Failures are appended to `failures.csv` and tried
 again by the next run. One lock keeps two runs from the same work; processes that each make a shard hold it
@@ -81,8 +81,8 @@ def make_all(
     placements = for_pairs(devices)
     check_apart(jobs, folder)
     index, count = shard or (1, 1)
-    own = jobs[index - 1 :: count]
-    with at_work(folder, shared=shard is not None):
+    own, shared = jobs[index - 1 :: count], shard is not None
+    with at_work(folder, shared=shared):
         for job in own:
             save.check_output(folder / job.out)
         with ThreadPoolExecutor(READERS) as pool:
@@ -114,13 +114,13 @@ def make_all(
                     left, tile, interrupted.is_set, placements=placements, checkpoint_of=checkpoint_of
                 ):
                     job = left[number]
-                    writing.append((job, writer.submit(_keep, folder, job, result)))
+                    writing.append((job, writer.submit(_keep, folder, job, result, shared)))
                     collect(MOST_WAITING)
             finally:
                 collect(0)
-        wanted = {
-            _checkpoint(folder, job) for job in jobs if not (folder / job.out).is_file() or job in reasons
-        }
+                _drop_made(folder, jobs, shared)
+        made = set(own) - set(reasons)
+        wanted = {_checkpoint(folder, job) for job in jobs if job not in made}
         for path in set(folder.glob(".checkpoint-*.h5")) - wanted:
             path.unlink(missing_ok=True)
     return [(job, reasons[job]) for job in own if job in reasons]
@@ -139,7 +139,7 @@ def done(folder: Path, job: Job) -> Mapping[str, Any] | None:
     return {"why": "", **metadata} if finished else None
 
 
-def _keep(folder: Path, job: Job, result: Result | Exception) -> str:
+def _keep(folder: Path, job: Job, result: Result | Exception, shared: bool) -> str:
     """Writes a picture, or the reason why there is none, which it returns."""
     why = _reason(result)
     if not isinstance(result, Exception):
@@ -151,7 +151,7 @@ def _keep(folder: Path, job: Job, result: Result | Exception) -> str:
         except InputError as error:
             why = str(error)
     if why:
-        _append_failure(folder, job, why)
+        _append_failure(folder, job, why, shared)
     return why
 
 
@@ -191,17 +191,13 @@ def at_work(folder: Path, argument: str = "out", shared: bool = False) -> Iterat
             f"{argument}: {str(folder)!r} cannot be used ({error.strerror}); choose another."
         ) from error
     refusal = InputError(f"{argument}: another process works in {str(folder)!r}; wait, or choose another.")
-    lock = folder / ".lock"
     with contextlib.ExitStack() as stack:
         if not shared:
-            if not stack.enter_context(_locked(lock, argument)):
+            if not stack.enter_context(_locked(folder / ".lock", argument)):
                 raise refusal
             for left_by_a_kill in (*folder.glob(ASIDE), *folder.glob(f"runs/*/{ASIDE}")):
                 left_by_a_kill.unlink(missing_ok=True)
-            _drop_made(folder)
         yield
-        if not shared or stack.enter_context(_locked(lock, argument, LOCK_SECONDS)):
-            _drop_made(folder)
 
 
 @contextlib.contextmanager
@@ -217,42 +213,61 @@ def _locked(lock: Path, argument: str, seconds: float = 0) -> Iterator[bool]:
         ) from error
 
 
-def _append_failure(folder: Path, job: Job, why: str) -> None:
-    """Appends a line to `failures.csv` in one write, so that lines of several processes do not mix."""
+@contextlib.contextmanager
+def _locked_failures(folder: Path, shared: bool) -> Iterator[bool]:
+    """Locks `failures.csv` against other shards; a run of all jobs has locked the folder already."""
+    if not shared:
+        yield True
+        return
+    with _locked(folder / ".lock", "out", LOCK_SECONDS) as locked:
+        yield locked
+
+
+def _append_failure(folder: Path, job: Job, why: str, shared: bool) -> None:
+    """Appends a line to `failures.csv` in one write."""
     path = folder / "failures.csv"
     content, styles = job.pictures.content, job.pictures.styles
     row = [content, ";".join(map(str, styles)), job.out, why]
-    header = [] if path.exists() else [COLUMNS]
-    with path.open("ab", buffering=0) as file:
-        file.write(_csv([*header, row]))
-        os.fsync(file.fileno())
+    with _locked_failures(folder, shared):
+        header = [] if path.exists() else [COLUMNS]
+        with path.open("ab", buffering=0) as file:
+            file.write(_csv([*header, row]))
+            os.fsync(file.fileno())
 
 
-def _drop_made(folder: Path) -> None:
-    """Keeps the last failure of each picture in `failures.csv`, and none of pictures that were made since."""
+def _drop_made(folder: Path, jobs: Sequence[Job], shared: bool) -> None:
+    """Reduces `failures.csv` to the last failure of each job whose picture was not made since."""
     path = folder / "failures.csv"
-    try:
-        with path.open(newline="", encoding="utf-8") as file:
-            rows = [row for row in csv.reader(file) if len(row) == len(COLUMNS) and tuple(row) != COLUMNS]
-    except FileNotFoundError:
-        return
-    last = {row[2]: row for row in rows}
-    failed = [row for out, row in last.items() if not _is_made(folder / out, row[3])]
-    if failed:
-        files.write_whole(path, _csv([COLUMNS, *failed]))
-    else:
-        path.unlink()
+    with _locked_failures(folder, shared) as locked:
+        if not locked or not path.exists():
+            return
+        rows = {row[2]: row for row in _rows(path)}
+        failed = [rows[job.out] for job in jobs if job.out in rows and not _is_made(folder, job)]
+        if failed:
+            files.write_whole(path, _csv([COLUMNS, *failed]))
+        else:
+            path.unlink()
 
 
-def _is_made(picture: Path, why: str) -> bool:
-    """Whether a picture exists that does not itself say why it failed."""
-    try:
-        return picture.is_file() and save.read_metadata(picture).get("why", "") != why
-    except InputError:
-        return False
+def _rows(path: Path) -> list[list[str]]:
+    """Reads the rows of `failures.csv` up to where it is damaged: what failed is tried again in any case."""
+    rows: list[list[str]] = []
+    # Names of files need not be UTF-8.
+    with (
+        path.open(newline="", encoding="utf-8", errors="surrogateescape") as file,
+        contextlib.suppress(csv.Error),
+    ):
+        rows.extend(csv.reader(file))
+    return [row for row in rows if len(row) == len(COLUMNS) and tuple(row) != COLUMNS]
+
+
+def _is_made(folder: Path, job: Job) -> bool:
+    """Says whether a job has its picture, and not only the last good one of a run that ended early."""
+    metadata = done(folder, job)
+    return metadata is not None and not metadata["why"]
 
 
 def _csv(rows: Sequence[Sequence[Any]]) -> bytes:
     table = io.StringIO()
     csv.writer(table, lineterminator="\n").writerows(rows)
-    return table.getvalue().encode()
+    return table.getvalue().encode(errors="surrogateescape")

@@ -25,7 +25,7 @@ from jaxnst.io.save import FORMATS
 from jaxnst.run.plan import STARTS, gather
 
 COLUMNS = ("content", "style", "out")
-"""Of a manifest, beside fields of `Config`; the last may be missing."""
+"""Columns of a manifest beside fields of `Config`; the last may be missing."""
 
 SEPARATOR = ";"
 """Between several styles of a pair, and between the values of a setting that has several."""

@@ -1,4 +1,4 @@
-"""What commands that end with one picture share: messages, snapshots, saving, and the exit status.
+"""The part that commands which end with one picture share: messages, snapshots, saving, and the exit status.
 
 A picture that exists is saved, whatever happens: Ctrl-C cannot stop it, and a full disk sends it elsewhere.
 """

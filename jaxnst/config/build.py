@@ -9,7 +9,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jaxnst.core import guides, losses, optimizers, parametrisation, solver, terms, transforms, vgg
+from jaxnst.core import color, guides, losses, optimizers, parametrisation, solver, terms, transforms, vgg
 from jaxnst.core.conv import EXACT
 from jaxnst.core.objective import LossWeights, Objective, TermWeights
 from jaxnst.core.statistics import STATISTICS, Histogram
@@ -37,6 +37,13 @@ PARAMETRISATIONS: Mapping[str, Callable[[Config], tuple[parametrisation.Parametr
     "pixels": lambda config: (),
     "fourier": lambda config: (parametrisation.Fourier(config.fourier_decay),),
 }
+
+COLORS: Mapping[str, Callable[[np.ndarray, np.ndarray], np.ndarray] | None] = {
+    "style": None,
+    "luminance": color.match_luminance,
+    **color.COLOR_TRANSFERS,
+}
+"""For each value of `color` how the style picture gets the content's colours, `(style, content) -> style`."""
 
 PRECISIONS = ("auto", "float32", "tf32", "bf16")
 

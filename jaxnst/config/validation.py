@@ -6,16 +6,14 @@ import dataclasses
 from collections.abc import Hashable
 from typing import TYPE_CHECKING, Any
 
-from jaxnst.config.build import OPTIMIZERS, PARAMETRISATIONS, PRECISIONS
+from jaxnst.config.build import COLORS, OPTIMIZERS, PARAMETRISATIONS, PRECISIONS
 from jaxnst.core import guides, losses, optimizers, vgg
-from jaxnst.core.color import COLOR_TRANSFERS
 from jaxnst.core.statistics import STATISTICS
 from jaxnst.errors import InputError, choose
 
 if TYPE_CHECKING:
     from jaxnst.config.config import Config
 
-COLORS = ("style", "luminance", *COLOR_TRANSFERS)
 FLOAT32_MAX = 3.4e38
 
 

@@ -6,7 +6,7 @@ luminance only and the content's chroma is added to its result. All functions ta
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -15,7 +15,7 @@ import numpy as np
 from jaxnst.core.transforms import LUMA
 
 if TYPE_CHECKING:
-    from jaxtyping import Float
+    from jaxtyping import Bool, Float
 
     Factorisation = Callable[[Float[np.ndarray, "3 3"]], Float[np.ndarray, "3 3"]]
 
@@ -176,6 +176,36 @@ def _moments(image: Float[np.ndarray, "h w 3"]) -> tuple[np.ndarray, np.ndarray]
     pixels = image.reshape(-1, 3).astype(np.float64)
     variances, axes = np.linalg.eigh(np.cov(pixels.T, ddof=0))
     return pixels.mean(axis=0), (axes * variances.clip(LEAST_VARIANCE)) @ axes.T
+
+
+def match_regions(
+    transfer: Callable[[np.ndarray, np.ndarray], np.ndarray],
+    styles: Sequence[Float[np.ndarray, "h w 3"]],
+    content: Float[np.ndarray, "h2 w2 3"],
+    style_regions: Sequence[Bool[np.ndarray, "h w"]] = (),
+    content_regions: Sequence[Bool[np.ndarray, "h2 w2"]] = (),
+) -> list[Float[np.ndarray, "h w 3"]]:
+    """Gives each style picture the content's colours, those of its region.
+
+    Args:
+      transfer: `match_luminance` or a value of `COLOR_TRANSFERS`.
+      styles: float32 `[H, W, 3]` in [0, 1].
+      content: the content picture, float32 `[H, W, 3]` in [0, 1].
+      style_regions: for each style the pixels that change; default all of them.
+      content_regions: for each style the pixels of the content whose colours count; default all of them.
+
+    Returns:
+      For each style a new picture, float32 `[H, W, 3]` in [0, 1].
+    """
+    matched = []
+    for index, style in enumerate(styles):
+        inside = style_regions[index] if style_regions else np.ones(style.shape[:2], bool)
+        wanted = content_regions[index] if content_regions else np.ones(content.shape[:2], bool)
+        picture = style.copy()
+        # Pictures one pixel high: no transfer looks at where a pixel stands.
+        picture[inside] = transfer(style[inside][None], content[wanted][None])[0]
+        matched.append(picture)
+    return matched
 
 
 COLOR_TRANSFERS: Mapping[str, Callable[[np.ndarray, np.ndarray], np.ndarray]] = {

@@ -24,7 +24,7 @@ Regions: TypeAlias = "Sequence[Mapping[str, Float[Array, 'h_l w_l']]]"
 """For each style `{layer: [H_l, W_l]}`, each position's share of the style's region; empty: no regions."""
 
 Window: TypeAlias = "Callable[[Array], Array]"
-"""Where the network looks: `[h, w, c] -> [h, w, c]`, for any size and number of channels."""
+"""Maps a picture to what the network sees of it: `[h, w, c] -> [h, w, c]`, for any size and channels."""
 
 
 @dataclass(frozen=True)
@@ -65,7 +65,7 @@ class Objective:
 
 
 class Targets(NamedTuple):
-    """What the picture is compared with.
+    """Everything that the picture is compared with.
 
     Attributes:
       terms: for each term's name, what it keeps of the content and style pictures.

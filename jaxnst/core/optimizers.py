@@ -43,7 +43,7 @@ LINE_SEARCHES: Mapping[str, Callable[[], optax.GradientTransformation]] = {
 
 
 class LBFGSState(NamedTuple):
-    """What L-BFGS remembers.
+    """The state of L-BFGS.
 
     Attributes:
       history: `optax.ScaleByLBFGSState`: past steps and what they did to the gradient.
@@ -56,7 +56,7 @@ class LBFGSState(NamedTuple):
 
 
 def _is_convex(step: Array, difference: Array) -> Bool[Array, ""]:
-    """Whether the gradient grows along the step, by more than rounding."""
+    """Says whether the gradient grows along the step, by more than rounding."""
     bound = 1e-8 * jnp.linalg.norm(step) * jnp.linalg.norm(difference)
     return jnp.vdot(step, difference) > bound
 

@@ -72,7 +72,7 @@ class Inputs(NamedTuple):
 
 
 class State(NamedTuple):
-    """What a step takes and returns.
+    """A state: what a step takes and returns.
 
     Attributes:
       variable: what the optimiser moves, float32 `[H, W, 3]`.

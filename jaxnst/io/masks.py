@@ -26,7 +26,7 @@ LEAST_SHARE = 1e-3
 def read_masks(
     masks: Sequence[Picture], shapes: Sequence[tuple[int, int]], argument: str
 ) -> list[Float[np.ndarray, "h w"]]:
-    """Reads one mask for each picture, and resizes it to the picture with a warning if it has another size.
+    """Reads no masks or one for each picture; one of another size is resized, with a warning.
 
     Args:
       masks: paths, PIL images or arrays (`[H, W]`, bool, uint8 or float in [0, 1]). Colours are reduced to
@@ -38,10 +38,15 @@ def read_masks(
       For each mask, float32 `[H, W]` in [0, 1] of the size of its picture.
 
     Raises:
-      InputError: a mask cannot be read as a picture, or is black everywhere.
+      InputError: there are neither no masks nor one for each picture; a mask cannot be read as a picture, or
+        is black everywhere.
     """
+    if len(masks) not in (0, len(shapes)):
+        raise InputError(
+            f"{argument}: {len(masks)} masks for {len(shapes)} style pictures; give one for each, or none."
+        )
     arrays = []
-    for index, (mask, shape) in enumerate(zip(masks, shapes, strict=True), start=1):
+    for index, (mask, shape) in enumerate(zip(masks, shapes, strict=False), start=1):
         name = f"{argument} {index}"
         array = luminance(images.read_image(_over_black(mask, name), name))
         if array.shape != tuple(shape):

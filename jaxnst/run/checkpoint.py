@@ -51,7 +51,7 @@ MOST_NAMED = 4
 
 
 class Over(NamedTuple):
-    """What a checkpoint holds of a run that is over."""
+    """The result of a run that is over, as a checkpoint holds it."""
 
     picture: Float[np.ndarray, "h w 3"]
     ended: Ended
@@ -187,11 +187,9 @@ class Checkpoint(Hook):
         if self._loaded is None:
             return None
         arrays, about = self._loaded
-        record.resume(
-            {name: arrays[f"history/{name}"].tolist() for name in about["names"]},
-            {int(step): picture for step, picture in _group(arrays, "snapshots/").items()},
-            about["seconds"],
-        )
+        record.history = {name: arrays[f"history/{name}"].tolist() for name in about["names"]}
+        record.snapshots = {int(step): picture for step, picture in _group(arrays, "snapshots/").items()}
+        record.began -= about["seconds"]
         return Over(arrays["picture"], Ended(about["ended"]), about["why"]) if about["ended"] else None
 
     def take_state(self) -> SavedState | None:
@@ -220,7 +218,7 @@ class Checkpoint(Hook):
         """
         if outcome.ended.is_final:
             self._save(picture, None, None, outcome.ended, why)
-        elif outcome.state is not None and _is_whole(outcome.state):
+        elif outcome.state is not None and outcome.state.is_whole:
             self._save(picture, outcome.state, outcome.scale)
         if outcome.ended is not Ended.out_of_memory:
             return ""
@@ -267,11 +265,6 @@ class Checkpoint(Hook):
             arrays |= {f"leaves/{index:04d}": leaf for index, leaf in enumerate(saved.leaves)}
             about |= {"step": saved.step, "scale": saved.scale}
         return arrays, about
-
-
-def _is_whole(state: State) -> bool:
-    """Whether no failed step has used the state up."""
-    return not any(array.is_deleted() for array in jax.tree.leaves(state.arrays))
 
 
 def _group(arrays: Mapping[str, np.ndarray], prefix: str) -> dict[str, np.ndarray]:
@@ -321,7 +314,9 @@ def _differences(old: Mapping[str, Any], new: Mapping[str, Any]) -> Iterator[str
     for part in ("run", "config"):
         there, here = old[part], new[part]
         yield from (
-            f"{key} {there[key]} there and {here[key]} here" for key in here if there[key] != here[key]
+            f"{key} {there.get(key)} there and {here[key]} here"
+            for key in here
+            if there.get(key) != here[key]
         )
     there, here = old["digests"], new["digests"]
     yield from (

@@ -19,5 +19,5 @@ class Ended(StrEnum):
 
     @property
     def is_final(self) -> bool:
-        """Whether the same call would end the same way again."""
+        """Says whether the same call would end the same way again."""
         return self in (Ended.finished, Ended.diverged)

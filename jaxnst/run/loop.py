@@ -55,7 +55,7 @@ class Progress:
 
     @property
     def alive(self) -> Any:
-        """Whether loss and picture are finite."""
+        """Says whether loss and picture are finite."""
         return self._on_host[1]
 
     @functools.cached_property
@@ -73,7 +73,7 @@ class Hook:
     """Does something beside the loop after each step."""
 
     def settles(self, step: int) -> bool:
-        """Whether a step must be over before the next is dispatched, so that its whole state can be read."""
+        """Says whether a step must be over before the next is dispatched, so that its state can be read."""
         del step
         return False
 
@@ -94,8 +94,9 @@ class Outcome(NamedTuple):
     Attributes:
       ended: the reason.
       progress: the last step that was done, the one that diverged included; None: there was none.
-      state: after it; where a run diverged, its variable is the last good one.
-      scale: the last one.
+      state: after it, or with which the run was resumed; where a run diverged, its variable is the last good
+        one.
+      scale: the one of the state.
     """
 
     ended: Ended
@@ -116,17 +117,20 @@ def optimise(work: Work, hooks: Sequence[Hook], resume: SavedState | None = None
       How the run ended, with its last state.
     """
     steps_done = StepsDone(hooks) if jax.default_backend() == "cpu" else DelayedStepsDone(hooks)
-    state = None if resume is None else work.steps.restore(resume)
-    del resume  # which is as large as what the device has
     ended = None
     try:
+        state = None if resume is None else work.steps.restore(resume)
+        del resume  # which is as large as what the device has
+        scale = work.enter(0 if state is None else state.scale)
+        if state is None:
+            state = scale.start()
+        else:
+            steps_done.last = None, state, scale
         for index, end in enumerate(work.ends):
-            if ended or (state is not None and state.step >= end):
+            if ended or state.step >= end:
                 continue
-            scale = work.enter(index)
-            if state is None:
-                state = scale.start()
-            elif state.scale < index:
+            if state.scale < index:
+                scale = work.enter(index)
                 state = scale.steps.carry(work.sizes[state.scale], scale.size, state)
             while state.step < end and not ended:
                 state, losses = scale.step(state)
@@ -160,7 +164,8 @@ class StepsDone:
         self.last = progress, state, scale
         if not alive:
             return Ended.diverged
-        reasons = [hook(progress, state if settled else None, scale) for hook in self.hooks]
+        readable = state if settled and state.is_whole else None
+        reasons = [hook(progress, readable, scale) for hook in self.hooks]
         return next(filter(None, reasons), None)
 
     def flush(self) -> Ended | None:
@@ -200,6 +205,6 @@ class DelayedStepsDone(StepsDone):
 
 
 def is_out_of_memory(error: Exception) -> bool:
-    """Whether a device or the host could not give the memory that was asked for."""
+    """Says whether a device or the host could not give the memory that was asked for."""
     text = str(error)
     return isinstance(error, MemoryError) or "RESOURCE_EXHAUSTED" in text or "out of memory" in text.lower()

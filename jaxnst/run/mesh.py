@@ -1,4 +1,4 @@
-"""Which devices do the work, and how pairs and rows of pictures are shared out among them."""
+"""The devices that do the work, and how they share pairs and the rows of pictures."""
 
 from __future__ import annotations
 

@@ -16,7 +16,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jaxnst.config.build import to_loss_weights, to_objective, to_problem
+from jaxnst.config.build import COLORS, to_loss_weights, to_objective, to_problem
 from jaxnst.config.config import Config
 from jaxnst.core import color, guides, objective, terms, vgg
 from jaxnst.core.sharding import ONE_DEVICE, Placement
@@ -150,25 +150,29 @@ def prepare(
     styles = [images.read_image(picture, "style") for picture in pictures.styles]
     first = styles[0] if content is None else content
     shape = size or (first.shape[0], first.shape[1])
-    content_masks = _read_masks("content_masks", pictures.content_masks, [shape] * len(styles))
-    style_masks = _read_masks("style_masks", pictures.style_masks, [style.shape[:2] for style in styles])
+    sizes = [size] if size else [images.fit_size(shape, side) for side in config.sides]
+    content_masks = masks.read_masks(pictures.content_masks, [shape] * len(styles), "content_masks")
+    style_masks = masks.read_masks(pictures.style_masks, [style.shape[:2] for style in styles], "style_masks")
     if content is None and size is None and content_masks and masks.coverage(content_masks).min() < 0.99:
         raise InputError("content_masks: without a content picture the masks must cover everything.")
     start = None if config.start in STARTS else _read_start(config.start)
     loss_weights = to_loss_weights(config, len(styles))
-    sizes = [size] if size else [images.fit_size(shape, side) for side in config.sides]
     check_large_enough(config, *sizes[0], argument="style" if content is None else "content")
     for array in styles:
         check_large_enough(config, *style_size(config, array, sizes[0]), argument="style")
     largest = [sizes[-1], *(style_size(config, array, sizes[-1]) for array in styles)]
     side, placement = fit_in_memory(config, largest, tile, available, placements)
     weights, params = (networks or Networks()).load(config, placement)
+    if content is not None and (transfer := COLORS[config.color]):
+        content_regions = [masks.core(masks.resize(mask, content.shape[:2])) for mask in content_masks]
+        style_regions = list(map(masks.core, style_masks))
+        styles = color.match_regions(transfer, styles, content, style_regions, content_regions)
     problem = to_problem(config)
     keep = keeps_content(config, *sizes[-1])
     plan = Plan(
         config=config,
         content=content,
-        styles=_in_color(config.color, content, styles, content_masks, style_masks),
+        styles=styles,
         content_masks=content_masks,
         style_masks=style_masks,
         start=start,
@@ -221,41 +225,6 @@ def _without_the_absent(config: Config, pictures: Pictures) -> Config:
         no_layers = {"style_layer_weights": (1.0,), "statistic": ("gram",), "style_weights": ()}
         config = config.replace(style_layers=(), **no_layers)
     return config
-
-
-def _read_masks(argument: str, given: Sequence[Picture], shapes: Sequence[Any]) -> list[np.ndarray]:
-    if len(given) not in (0, len(shapes)):
-        raise InputError(
-            f"{argument}: {len(given)} masks for {len(shapes)} style pictures; give one for each, or none."
-        )
-    return masks.read_masks(given, shapes[: len(given)], argument)
-
-
-def _in_color(
-    kind: str,
-    content: np.ndarray | None,
-    styles: list[np.ndarray],
-    content_masks: list[np.ndarray],
-    style_masks: list[np.ndarray],
-) -> list[np.ndarray]:
-    """Gives each style the content's colours, those of its region; see `color`."""
-    if content is None or kind == "style":
-        return styles
-    transfer = color.match_luminance if kind == "luminance" else color.COLOR_TRANSFERS[kind]
-    recoloured = []
-    for index, style in enumerate(styles):
-        content_region, style_region = np.ones(content.shape[:2], bool), np.ones(style.shape[:2], bool)
-        if content_masks:
-            content_region = masks.core(
-                masks.resize(content_masks[index], (content.shape[0], content.shape[1]))
-            )
-        if style_masks:
-            style_region = masks.core(style_masks[index])
-        matched = style.copy()
-        # Pictures one pixel high: none of the transfers looks at where a pixel stands.
-        matched[style_region] = transfer(style[style_region][None], content[content_region][None])[0]
-        recoloured.append(matched)
-    return recoloured
 
 
 def _check_regions(plan: Plan, size: tuple[int, int]) -> None:

@@ -68,7 +68,7 @@ class Result:
 
     @property
     def metadata(self) -> dict[str, Any]:
-        """What a saved picture says about itself: settings, version, weights; enough to repeat it."""
+        """Settings, version and weights, which a saved picture carries; enough to repeat it."""
         return {
             "software": "jaxnst",
             "version": version(),
@@ -117,8 +117,11 @@ def run_plan(
         picture, ended, why, losses = over.picture, over.ended, over.why, {}
     else:
         keeping = [] if file is None else [file]
-        resume = None if file is None else file.take_state()
-        outcome = optimise(work_of(plan), [record, LogFirstSteps(), *hooks, *keeping], resume)
+        outcome = optimise(
+            work_of(plan),
+            [record, LogFirstSteps(), *hooks, *keeping],
+            None if file is None else file.take_state(),
+        )
         picture, ended, why = _picture(outcome), outcome.ended, _why(outcome)
         if file is not None:
             why += file.close(outcome, picture, why)
@@ -148,9 +151,9 @@ def _picture(outcome: Outcome) -> Float[np.ndarray, "h w 3"]:
       TooLargeError: memory ran out before there was a picture.
     """
     progress, state, scale = outcome.progress, outcome.state, outcome.scale
-    if progress is None or state is None or scale is None:
+    if state is None or scale is None:
         raise TooLargeError(NO_MEMORY)
-    if progress.step == 1 and not np.isfinite(progress.losses["total"]):
+    if progress is not None and progress.step == 1 and not np.isfinite(progress.losses["total"]):
         raise InputError(NO_FIRST_LOSS)
     if outcome.ended is Ended.out_of_memory and scale.steps.placement.processes > 1:
         raise TooLargeError(f"{_why(outcome)}.")  # nor can one process make a picture of what it has
@@ -159,7 +162,7 @@ def _picture(outcome: Outcome) -> Float[np.ndarray, "h w 3"]:
 
 def _why(outcome: Outcome) -> str:
     """Says why a run ended early, where that is worth a warning."""
-    step = outcome.progress.step if outcome.progress else 0
+    step = outcome.state.step if outcome.state else 0
     return {
         Ended.diverged: f"the loss is no longer a finite number at step {step}, so the run ends with the "
         "last picture that had one; a smaller learning_rate or clamp may help",

@@ -1,4 +1,4 @@
-"""What one scale of a run needs: targets, render functions and the first picture, where steps want them."""
+"""One scale of a run: its targets, render functions and first picture, placed where steps want them."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ class Scale:
 
     def start(self) -> State:
         """Makes the state before the first step."""
-        return self.steps.start(self.size, self.inputs, *map(self.steps.placement.put, self.first()))
+        return self.steps.start(self.inputs, *map(self.steps.placement.put, self.first()))
 
     def step(self, state: State) -> tuple[State, Losses]:
         """Does one step; returns the state after it and the losses before it."""
@@ -61,7 +61,7 @@ class Scale:
 
 
 class Work(NamedTuple):
-    """What the loop needs to know of a run, or of several at once.
+    """Everything that the loop needs to know of a run, or of several at once.
 
     Attributes:
       sizes: height and width of the picture at each scale, coarse to fine.

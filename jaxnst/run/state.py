@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+import jax
 import numpy as np
 
 from jaxnst.core import solver
@@ -31,8 +32,13 @@ class State(NamedTuple):
 
     @property
     def arrays(self) -> tuple[solver.State, Any, Any]:
-        """What lies on the device."""
+        """The part that lies on the device."""
         return self.solver, self.good, self.alive
+
+    @property
+    def is_whole(self) -> bool:
+        """Whether no later step has used up one of the arrays."""
+        return not any(array.is_deleted() for array in jax.tree.leaves(self.arrays))
 
 
 class SavedState(NamedTuple):

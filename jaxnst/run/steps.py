@@ -64,9 +64,9 @@ class Steps(ABC):
     def step(self, size: Size, inputs: solver.Inputs, state: State) -> tuple[State, Losses]:
         """Does one step at a size; uses up the optimiser's part of the state."""
 
-    def start(self, size: Size, inputs: solver.Inputs, images: Array, keys: PRNGKeyArray) -> State:
+    def start(self, inputs: solver.Inputs, images: Array, keys: PRNGKeyArray) -> State:
         """Makes the state before the first step."""
-        return State(0, 0, *_start(self, size, inputs, images, keys))
+        return State(0, 0, *_start(self, inputs, images, keys))
 
     def carry(self, old: Size, size: Size, state: State) -> State:
         """Takes a state from one size to the next scale's."""
@@ -117,7 +117,7 @@ class Whole(Steps):
 
     def put(self, inputs: solver.Inputs) -> solver.Inputs:
         """Places the inputs of one scale."""
-        return self.placement.put_inputs(inputs, self.axes)
+        return self.placement.put(inputs, self.axes)
 
     def step(self, size: Size, inputs: solver.Inputs, state: State) -> tuple[State, Losses]:
         """Does one step as one compiled program."""
@@ -192,13 +192,12 @@ def _targets(what: objective.Objective, placement: Placement, params: Any, *pict
     return objective.make_targets(what, params, *pictures, look=placement.look)
 
 
-@functools.partial(jax.jit, static_argnums=(0, 1))
-def _start(steps: Steps, size: Size, inputs: solver.Inputs, images: Array, keys: PRNGKeyArray) -> Any:
+@functools.partial(jax.jit, static_argnums=0)
+def _start(steps: Steps, inputs: solver.Inputs, images: Array, keys: PRNGKeyArray) -> Any:
     def start(inputs: solver.Inputs, image: Array, key: PRNGKeyArray) -> Any:
         state = solver.start(steps.problem, inputs, image, key)
         return state, state.variable, jnp.ones((), bool)
 
-    inputs = steps.placement.cut_inputs(inputs, size[0], steps.axes)
     arrays = steps.over_lanes(start, inputs)(inputs, images, keys)
     return steps.placement.spread(arrays, steps.axes is not None)
 
@@ -214,7 +213,6 @@ def _step(steps: Steps, size: Size, inputs: solver.Inputs, kept: Any, used_up: A
         moved, losses = solver.step(steps.problem, inputs, before, placement.look)
         return guarded(variable, good, alive, moved, losses)
 
-    inputs = placement.cut_inputs(inputs, size[0], steps.axes)
     arrays = placement.cut((*kept, *used_up), size[0])
     arrays, losses = steps.over_lanes(step, inputs)(inputs, *arrays)
     return placement.spread(arrays, steps.axes is not None), losses
@@ -233,7 +231,6 @@ def _carry(steps: Steps, old: Size, size: Size, state: solver.State, good: Array
 
 @functools.partial(jax.jit, static_argnums=(0, 1))
 def _picture(steps: Steps, size: Size, inputs: solver.Inputs, variable: Array) -> Array:
-    inputs = steps.placement.cut_inputs(inputs, size[0], steps.axes)
     picture = functools.partial(solver.picture, steps.problem)
     found = steps.over_lanes(picture, inputs)(inputs, steps.placement.cut(variable, size[0]))
     return steps.placement.gathered(found)

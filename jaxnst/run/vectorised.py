@@ -124,7 +124,6 @@ def run_plans(
         if not np.isfinite(first_losses[lane]):
             return InputError(NO_FIRST_LOSS)
         done = int(steps_done[lane])
-        ended = outcome.ended if done == plan.ends[-1] or outcome.ended.is_final is False else Ended.diverged
         return Result(
             array=images.resize(pictures[lane], plan.sizes[-1]),
             history={
@@ -133,9 +132,9 @@ def run_plans(
             },
             config=plan.config,
             seconds=record.seconds,
-            ended=ended,
+            ended=outcome.ended if progress.alive[lane] else Ended.diverged,
             weights_sha256=plan.weights.sha256,
-            snapshots={step: snapshot[lane] for step, snapshot in record.snapshots.items()},
+            snapshots={step: snapshot[lane] for step, snapshot in record.snapshots.items() if step <= done},
             final_losses={name: float(losses[lane]) for name, losses in last_losses.items()},
             snapshot_seconds=record.snapshot_seconds,
         )

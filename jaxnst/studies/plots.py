@@ -1,4 +1,4 @@
-"""Contact sheets, loss curves and feature maps as PNG, with matplotlib; draws, and decides nothing."""
+"""Draws contact sheets, loss curves and feature maps with matplotlib; its callers decide what they show."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullLocator
 
 from jaxnst.io import images
-from jaxnst.studies.sheet import Sheet, spans, told
+from jaxnst.studies.sheet import Sheet, header, levels, spans
 
 if TYPE_CHECKING:
     from jaxtyping import Float
@@ -23,13 +23,13 @@ if TYPE_CHECKING:
 
 INK, FAINT = "#222222", "#767676"
 LETTER = 0.0088
-"""Width of a letter in inches for each point of its size, rather too much."""
+"""Width of a letter in inches for each point of its size, an upper bound."""
 LEGEND = 10
-"""Lines that a legend names; more are told apart by clicking."""
+"""A figure with more lines has no legend; the page shows the curves of each run beside its picture."""
 
 
 def to_png(figure: Figure, dpi: int = 110) -> bytes:
-    """A figure as a file."""
+    """Encodes a figure."""
     file = io.BytesIO()
     figure.savefig(file, format="png", dpi=dpi, facecolor="white")
     return file.getvalue()
@@ -43,22 +43,19 @@ def contact_sheet(
     beside: Mapping[str, Float[np.ndarray, "h w 3"]],
     cell: float = 1.25,
 ) -> Figure:
-    """All pictures of a grid, with the axes as rows and columns and the given pictures beside.
+    """Draws all pictures of a grid, with the axes as rows and columns.
 
     Args:
-      title: over all.
+      title: of the figure.
       sheet: where each picture goes.
-      pictures: of the cells; None: there is none.
-      captions: of the cells, shown where the sheet has no headers of rows and columns.
-      beside: the content and style pictures by name.
-      cell: width of a cell in inches.
-
-    Returns:
-      A figure.
+      pictures: of the cells; None where there is none.
+      captions: of the cells, shown if the sheet has no headers.
+      beside: content and style pictures by name, drawn at the left.
+      cell: width of a cell in inches; default 1.25.
     """
     gap, line, edge = 0.06, 0.15, 0.12
     high = max((_height(picture, cell) for picture in pictures if picture is not None), default=cell)
-    rows = [[told(axis, label) for axis, label in labels] for labels in sheet.rows if labels]
+    rows = [[header(axis, label) for axis, label in labels] for labels in sheet.rows if labels]
     room = LETTER * 8 * max((len(text) for texts in rows for text in texts), default=0) + 0.25 * bool(rows)
     start = edge + cell + 0.25 + room
     headers = _headers(sheet, cell + gap, line)
@@ -68,7 +65,9 @@ def contact_sheet(
     step = high + gap + caption
     width = max(start + len(sheet.cells[0]) * (cell + gap) + edge, LETTER * 11 * len(title) + 2 * edge)
     height = (
-        edge + top + max(len(sheet.cells) * step, sum(_height(of, cell) + 0.35 for of in beside.values()))
+        edge
+        + top
+        + max(len(sheet.cells) * step, sum(_height(picture, cell) + 0.35 for picture in beside.values()))
     )
     figure = Figure(figsize=(width, height))
 
@@ -116,19 +115,19 @@ def contact_sheet(
 
 
 def _headers(sheet: Sheet, step: float, line: float) -> list[tuple[float, list[tuple[str, float]]]]:
-    """For each level of column headers its height, and the texts with where their middles are."""
-    found = []
-    for level in range(len(sheet.columns[0]) if sheet.columns else 0):
+    """Returns the height of each level of column headers, and its texts with the places of their middles."""
+    headers = []
+    for level in levels(sheet.columns):
         left, labels = 0.0, []
         for axis, label, span in spans(sheet.columns, level):
-            labels.append((_wrapped(told(axis, label), span * step, 8), left + span * step / 2))
+            labels.append((_wrapped(header(axis, label), span * step, 8), left + span * step / 2))
             left += span * step
-        found.append((line * max(text.count("\n") + 1.4 for text, _ in labels), labels))
-    return found
+        headers.append((line * max(text.count("\n") + 1.4 for text, _ in labels), labels))
+    return headers
 
 
 def _wrapped(text: str, width: float, size: float) -> str:
-    """Broken so that no line is wider than so many inches."""
+    """Breaks a text into lines that are at most `width` inches wide."""
     return textwrap.fill(text, max(4, int(width / (LETTER * size))))
 
 
@@ -137,19 +136,20 @@ def _height(picture: np.ndarray, width: float) -> float:
 
 
 def loss_curves(curves: Mapping[str, Curves], title: str = "", panel_width: float = 4.6) -> Figure | None:
-    """Total and parts over the steps, one panel each with a logarithmic axis, one line for each run.
+    """Draws the total loss and its parts over the steps: a panel for each part, a line for each run.
 
     Args:
-      curves: by what to call the run, its losses after 0, 1, 2 ... steps.
-      title: over all.
-      panel_width: in inches.
+      curves: losses after 0, 1, 2 ... steps, by the name of the run.
+      title: of the figure; default none.
+      panel_width: in inches; default 4.6.
 
     Returns:
-      A figure; None if no loss is ever positive.
+      A figure with logarithmic axes; None if no loss is ever positive.
     """
-    names = list(dict.fromkeys(name for of in curves.values() for name in of))
     names = [
-        name for name in names if any(np.nanmax(of.get(name, [0]), initial=0) > 0 for of in curves.values())
+        name
+        for name in dict.fromkeys(name for losses in curves.values() for name in losses)
+        if any(np.nanmax(losses.get(name, [0]), initial=0) > 0 for losses in curves.values())
     ]
     if not names:
         return None
@@ -171,10 +171,10 @@ def loss_curves(curves: Mapping[str, Curves], title: str = "", panel_width: floa
     )
     shades = colormaps["viridis"](np.linspace(0, 0.92, len(curves)))
     for panel, name in zip(panels, names, strict=False):
-        for (run, of), shade in zip(curves.items(), shades, strict=True):
-            if name in of:
-                panel.plot(_positive(of[name]), color=shade, linewidth=1.2, label=run)
-        _style(panel, name, np.concatenate([_positive(of[name]) for of in curves.values() if name in of]))
+        for (run, losses), shade in zip(curves.items(), shades, strict=True):
+            if name in losses:
+                panel.plot(losses[name], color=shade, linewidth=1.2, label=run)
+        _style(panel, name, np.concatenate([losses[name] for losses in curves.values() if name in losses]))
     for panel in panels[len(names) :]:
         panel.set_axis_off()
     for panel in panels[max(0, len(names) - wide) : len(names)]:
@@ -192,19 +192,14 @@ def loss_curves(curves: Mapping[str, Curves], title: str = "", panel_width: floa
 
 
 def short(value: float) -> str:
-    """A number in three digits."""
+    """Formats a number with three digits."""
     return f"{value:.3g}".replace("e+0", "e").replace("e+", "e")
 
 
-def _positive(losses: Float[np.ndarray, " steps"]) -> Float[np.ndarray, " steps"]:
-    """What a logarithmic axis can show."""
-    return np.where(np.asarray(losses) > 0, losses, np.nan)
-
-
 def _style(panel: Axes, name: str, values: Float[np.ndarray, " values"]) -> None:
-    least, most = np.nanmin(values), np.nanmax(values)
-    panel.set_yscale("log")
-    ratio = most / least
+    panel.set_yscale("log", nonpositive="mask")
+    positive = values[values > 0]
+    ratio = positive.max() / positive.min()
     decades = LogLocator(subs=(1.0,) if ratio > 100 else (1.0, 2.0, 5.0), numticks=6)
     panel.yaxis.set_major_locator(MaxNLocator(4) if ratio < 4 else decades)
     panel.yaxis.set_minor_locator(NullLocator())
@@ -218,29 +213,26 @@ def _style(panel: Axes, name: str, values: Float[np.ndarray, " values"]) -> None
 
 def feature_maps(
     features: Mapping[str, Float[np.ndarray, "h w c"]],
-    chosen: Mapping[str, Sequence[int]],
-    most: Mapping[str, Float[np.ndarray, " c"]],
+    channels: Mapping[str, Sequence[int]],
+    white: Mapping[str, Float[np.ndarray, " c"]],
     side: int = 64,
 ) -> Float[np.ndarray, "h w 3"]:
-    """Some channels of some layers as gray tiles: a line for each layer.
+    """Draws some channels as gray tiles, in a line for each layer.
 
     Args:
-      features: by layer.
-      chosen: by layer the channels to show, as many for each.
-      most: by layer what is white, for each channel.
-      side: height of a tile in pixels.
+      features: feature maps by layer.
+      channels: by layer, the channels to show; the same number for each layer.
+      white: by layer, the value of each channel that is drawn white.
+      side: height of a tile in pixels; default 64.
 
     Returns:
-      A picture.
+      A picture, float32 in [0, 1].
     """
     lines = []
-    for layer, channels in chosen.items():
-        of_layer = features[layer][..., list(channels)] / (most[layer][list(channels)] + 1e-12)
-        wide = round(side * of_layer.shape[1] / of_layer.shape[0])
-        tiles = [
-            images.resize(np.clip(tile, 0, 1)[..., None], (side, wide))
-            for tile in np.moveaxis(of_layer, -1, 0)
-        ]
+    for layer, shown in channels.items():
+        maps = features[layer][..., list(shown)] / (white[layer][list(shown)] + 1e-12)
+        size = (side, round(side * maps.shape[1] / maps.shape[0]))
+        tiles = [images.resize(np.clip(tile, 0, 1)[..., None], size) for tile in np.moveaxis(maps, -1, 0)]
         lines.append(
             np.concatenate([np.pad(tile, ((0, 2), (0, 2), (0, 0)), constant_values=1) for tile in tiles], 1)
         )

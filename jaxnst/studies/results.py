@@ -1,46 +1,44 @@
-"""What a study leaves on disk: a folder for each run, whole or not there, and checkpoints of the unfinished.
+"""What a study leaves on disk: a folder for each run, which counts once it is whole.
 
-DIR/runs/KEY/run.json       settings, time, how it ended; written last, so that its presence means all
+DIR/runs/KEY/run.json       settings, time, how it ended; written last: without it the run is not finished
              losses.csv     after 0, 1, 2 ... steps
-             0200.png       the picture after 200 steps, with its settings inside
-             metrics.json   measured later
-DIR/unfinished-KEY.h5       the lanes that are being worked on, see `runner`
+             0200.png       the picture after 200 steps, with its settings in its metadata
+             metrics.json   metrics of the pictures, added when they are measured
 """
 
 from __future__ import annotations
 
-import contextlib
 import csv
 import io
 import json
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
-from jaxnst import metrics
-from jaxnst.batch import folders
-from jaxnst.io import images
-from jaxnst.io import save as saving
+from jaxnst.io import images, save
+from jaxnst.io.files import write_whole
+from jaxnst.metrics import measure
 
 if TYPE_CHECKING:
     from jaxtyping import Float
 
+    from jaxnst.run.result import Result
     from jaxnst.studies.runs import Run
 
 
 @dataclass(frozen=True)
-class Done:
-    """A finished run as it is on disk.
+class SavedRun:
+    """Describes a finished run on disk.
 
     Attributes:
-      folder: where.
-      losses: by name, after 0, 1, 2 ... steps; shorter where the run diverged.
-      seconds: by look: wall-clock time to there, a batch's shared by its lanes.
-      ended: finished, or diverged after some step.
-      device: on what.
+      folder: of its files.
+      losses: by name, after 0, 1, 2 ... steps; fewer if the run diverged.
+      seconds: by snapshot step, wall-clock time from the start; runs that were computed together share it.
+      ended: "finished" or "diverged after N".
+      device: name of the device.
     """
 
     folder: Path
@@ -49,90 +47,91 @@ class Done:
     ended: str
     device: str
 
-    def picture(self, look: int) -> Path:
-        """The picture after so many steps."""
-        return self.folder / f"{look:04d}.png"
+    def picture(self, step: int) -> Path:
+        """Returns the path of the picture after `step` steps."""
+        return self.folder / f"{step:04d}.png"
 
 
-@contextlib.contextmanager
-def opened(folder: Path) -> Iterator[None]:
-    """Make the folder of a study if its parent is there, and keep others from working in it meanwhile.
+def write_run(folder: Path, run: Run, result: Result, together: int, device: str) -> None:
+    """Writes a finished run. Pictures after it diverged are the last one with a finite loss.
+
+    Args:
+      folder: for its files; it is made.
+      run: with its own settings, not those it was computed with.
+      result: of its job, with snapshots and final losses.
+      together: number of runs that were computed together and share the time.
+      device: name of the device.
 
     Raises:
-      InputError: it cannot be made, or another process is at work there.
+      OSError: the disk is full or the like.
     """
-    with folders.at_work(folder):
-        (folder / "runs").mkdir(exist_ok=True)
-        yield
-
-
-def write_run(
-    folder: Path,
-    run: Run,
-    losses: Mapping[str, Float[np.ndarray, " steps"]],
-    pictures: Mapping[int, Float[np.ndarray, "h w 3"]],
-    about: Mapping[str, Any],
-) -> None:
-    """Write a finished run; until its `run.json` is there, it is not."""
-    from jaxnst import __version__
-
     folder.mkdir(parents=True, exist_ok=True)
-    for of_other_pictures in ("run.json", "metrics.json"):
-        (folder / of_other_pictures).unlink(missing_ok=True)
-    finite = np.isfinite(losses["total"])
-    steps = len(finite) if finite.all() else int(np.argmin(finite))
-    ended = "finished" if finite.all() else f"diverged after {max(steps - 1, 0)}"
+    for outdated in ("run.json", "metrics.json"):
+        (folder / outdated).unlink(missing_ok=True)
+    losses = {
+        name: np.append(values, result.final_losses.get(name, np.nan))
+        for name, values in result.history.items()
+    }
+    count = int(np.isfinite(losses["total"]).cumprod().sum())
     table = io.StringIO()
     writer = csv.writer(table, lineterminator="\n")
     writer.writerow(["step", *losses])
-    for step in range(steps):
-        writer.writerow([step, *(f"{of[step]:.6g}" for of in losses.values())])
-    saving.write_whole(folder / "losses.csv", table.getvalue().encode())
-    software = {"software": "jaxnst", "version": __version__, "weights_sha256": about["weights_sha256"]}
-    for look, picture in pictures.items():
-        of_look = run.config if look == run.config.steps else run.config.replace(steps=look)
-        metadata = software | {"config": of_look.to_dict(), "steps_done": min(look, max(steps - 1, 0))}
-        saving.save_image(folder / f"{look:04d}.png", picture, metadata)
-    record = software | {"config": run.config.to_dict(), "content": run.content, "styles": run.styles}
-    saving.write_whole(
-        folder / "run.json", json.dumps(record | {"ended": ended} | dict(about), indent=1).encode()
-    )
+    for step in range(count):
+        writer.writerow([step, *(f"{values[step]:.6g}" for values in losses.values())])
+    write_whole(folder / "losses.csv", table.getvalue().encode())
+    last = max(count - 1, 0)
+    seconds = {}
+    for step in run.snapshot_steps:
+        metadata = {"config": run.config.replace(steps=step).to_dict(), "steps_done": min(step, last)}
+        picture = result.snapshots[step] if step <= last else result.array
+        save.save_image(folder / f"{step:04d}.png", picture, result.metadata | metadata)
+        seconds[step] = round(result.snapshot_seconds.get(step, result.seconds) / together, 3)
+    record = result.metadata | {
+        "config": run.config.to_dict(),
+        "content": run.content,
+        "styles": run.styles,
+        "ended": "finished" if last == run.config.steps else f"diverged after {last}",
+        "device": device,
+        "lanes": together,
+        "seconds": seconds,
+    }
+    write_whole(folder / "run.json", json.dumps(record, indent=1).encode())
 
 
-def read_run(folder: Path, looks: Collection[int]) -> Done | None:
-    """A finished run; None if it is not there, not whole, or was not kept at some of these looks."""
+def read_run(folder: Path, snapshot_steps: Collection[int]) -> SavedRun | None:
+    """Reads a finished run; returns None if it is not there, not whole, or lacks one of these snapshots."""
     try:
         record = json.loads((folder / "run.json").read_text("utf-8"))
         with (folder / "losses.csv").open(newline="") as file:
             header, *lines = csv.reader(file)
         values = np.array([[float(cell) for cell in line] for line in lines]).reshape(len(lines), len(header))
-        done = Done(
+        run = SavedRun(
             folder=folder,
             losses=dict(zip(header[1:], values.T[1:], strict=True)),
-            seconds={int(look): seconds for look, seconds in record["seconds"].items()},
+            seconds={int(step): seconds for step, seconds in record["seconds"].items()},
             ended=record["ended"],
             device=record["device"],
         )
-        for look in looks:
-            if look not in done.seconds:
-                return None
-            images.open_image(done.picture(look), "picture")
+        if not run.seconds.keys() >= set(snapshot_steps):
+            return None
+        for step in snapshot_steps:
+            images.open_image(run.picture(step), "picture")
     except (OSError, ValueError, KeyError):  # an InputError is a ValueError
         return None
-    return done
+    return run
 
 
 def measured(
-    done: Done, look: int, content: images.Picture | None, styles: list[images.Picture], size: int
+    run: SavedRun, step: int, content: images.Picture | None, styles: list[images.Picture], size: int
 ) -> dict[str, float]:
-    """Metrics of a run's picture, measured once and kept beside it."""
-    path = done.folder / "metrics.json"
+    """Returns the metrics of a run's picture, which are measured once and kept beside it."""
+    path = run.folder / "metrics.json"
     try:
         kept = json.loads(path.read_text("utf-8"))
     except (OSError, ValueError):
         kept = {}
-    key = f"{look} at {size}"
+    key = f"{step} at {size}"
     if key not in kept:
-        kept[key] = metrics.measure(done.picture(look), content, styles or None, size)
-        saving.write_whole(path, json.dumps(kept, indent=1).encode())
+        kept[key] = measure(run.picture(step), content, styles or None, size)
+        write_whole(path, json.dumps(kept, indent=1).encode())
     return kept[key]

@@ -1,7 +1,7 @@
-"""From the cells of a study to the runs that make them, and which runs may go together.
+"""From the cells of a study to the runs that make them, and settings that let runs share a program.
 
-Cells that differ in nothing but `steps` are one run, looked at on its way. Runs that differ in their layers
-become lanes of one program by taking the layers of all, those that are not a run's own with weight 0.
+Cells that differ in `steps` only are one run with snapshots. Runs that differ in their layers share a program
+by taking the layers of all, those that are not a run's own with weight 0.
 """
 
 from __future__ import annotations
@@ -15,7 +15,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from jaxnst.config.build import to_problem
-from jaxnst.config.config import Config
+from jaxnst.config.config import RENAMED, Config
+from jaxnst.config.version import version
 from jaxnst.core import vgg
 from jaxnst.run.plan import STARTS
 from jaxnst.studies.study import Cell
@@ -23,87 +24,89 @@ from jaxnst.studies.study import Cell
 
 @dataclass(frozen=True)
 class Run:
-    """One optimisation, of one cell or of several that differ in `steps`.
+    """Describes one optimisation, which makes one cell or several that differ in `steps`.
 
     Attributes:
       config: all settings, with the most steps that a cell wants.
-      content: which picture, as in `Cell`.
-      styles: which pictures.
-      looks: steps after which the picture is kept, ascending.
+      content: name of the content picture, as in `Cell`.
+      styles: names of the style pictures.
+      snapshot_steps: steps after which the picture is kept, ascending.
     """
 
     config: Config
     content: str | None
     styles: tuple[str, ...]
-    looks: tuple[int, ...]
+    snapshot_steps: tuple[int, ...]
 
     @property
     def files(self) -> tuple[str, ...]:
-        """Paths among the settings whose contents count: masks and the first picture."""
+        """Paths of the masks and the start picture, whose contents count."""
         start = () if self.config.start in STARTS else (self.config.start,)
         return (*self.config.content_masks, *self.config.style_masks, *start)
 
-    def key(self, digests: Mapping[str, str], weights: str) -> str:
-        """What it is known by, however many steps it makes and whenever it is looked at.
+    def key(self, digests: Mapping[str, str], weights_sha256: str) -> str:
+        """Computes the name of the run on disk, which does not depend on its steps and snapshots.
 
         Args:
-          digests: of the given pictures by name and of `files` by path.
-          weights: digest of the network's.
+          digests: of pictures by name, and of `files` by path.
+          weights_sha256: digest of the network's weights.
 
         Returns:
           A digest of the settings, the pictures, the weights and the version.
         """
-        from jaxnst import __version__
-
         pictures = [digests[name] for name in (self.content, *self.styles, *self.files) if name is not None]
         settings = {
-            field.name: _as_float(getattr(self.config, field.name), field.default) for field in _FIELDS
+            OLD_NAMES.get(field.name, field.name): _as_float(getattr(self.config, field.name), field.default)
+            for field in dataclasses.fields(Config)
         }
-        if _goes_on(self.config):
+        if _passes_fewer_steps(self.config):
             del settings["steps"]
-        parts = [settings, self.content is None, pictures, weights, __version__]
+        parts = [settings, self.content is None, pictures, weights_sha256, version()]
         return hashlib.sha256(json.dumps(parts, default=repr).encode()).hexdigest()[:16]
 
 
-_FIELDS = dataclasses.fields(Config)
+OLD_NAMES = {new: old for old, new in RENAMED.items()}
+"""Old names of settings by their present names; keys keep them, so that renaming loses no run."""
 
 
 def _as_float(value: Any, default: Any) -> Any:
-    """1 and 1.0 are the same setting."""
+    """Converts whole numbers to floats where a setting is a float, so that 1 and 1.0 have one key."""
     if isinstance(value, tuple):
-        return [_as_float(one, 0.0 if isinstance(one, int) else one) for one in value]
+        return [_as_float(number, 0.0 if isinstance(number, int) else number) for number in value]
     return float(value) if isinstance(default, float) else value
 
 
-def _goes_on(config: Config) -> bool:
-    """Whether a run of more steps passes through those of fewer."""
+def _passes_fewer_steps(config: Config) -> bool:
+    """Says whether a run with more steps passes through the pictures of those with fewer."""
     return len(config.sides) == 1 and not config.scale_steps
 
 
-def runs_of(cells: Sequence[Cell]) -> dict[int, Run]:
-    """The run of each cell, by the cell's place; one object where several share it."""
+def runs_of(cells: Sequence[Cell]) -> list[Run]:
+    """Returns the run of each cell; cells that share a run have the same object."""
     together: dict[Hashable, list[int]] = defaultdict(list)
     for index, cell in enumerate(cells):
-        alike = cell.config.replace(steps=1) if _goes_on(cell.config) else cell.config
-        together[alike, cell.content, cell.styles].append(index)
-    found: dict[int, Run] = {}
+        config = cell.config.replace(steps=1) if _passes_fewer_steps(cell.config) else cell.config
+        together[config, cell.content, cell.styles].append(index)
+    by_index: dict[int, Run] = {}
     for members in together.values():
-        looks = tuple(sorted({cells[index].config.steps for index in members}))
-        last = next(cells[index] for index in members if cells[index].config.steps == looks[-1])
-        run = Run(last.config, last.content, last.styles, looks)
-        found |= dict.fromkeys(members, run)
-    return found
+        steps = tuple(sorted({cells[index].config.steps for index in members}))
+        longest = max((cells[index] for index in members), key=lambda cell: cell.config.steps)
+        run = Run(longest.config, longest.content, longest.styles, steps)
+        by_index |= dict.fromkeys(members, run)
+    return [by_index[index] for index in range(len(cells))]
 
 
-def pooled(runs: Iterable[Run]) -> dict[Run, Config]:
-    """The settings with which each run is computed: of all that differ in layers only, the layers of all."""
-    kin: dict[Hashable, list[Run]] = defaultdict(list)
-    found: dict[Run, Config] = {}
+def with_common_layers(runs: Iterable[Run]) -> dict[Run, Config]:
+    """Returns the settings with which each run is computed.
+
+    Runs that differ in layers only get the layers of all, so that they share one compiled program.
+    """
+    alike: dict[Hashable, list[Run]] = defaultdict(list)
+    configs: dict[Run, Config] = {}
     for run in runs:
-        config = run.config
+        config = configs[run] = run.config
         by_layer = len(config.statistic) > 1 or len(config.style_weights) > len(run.styles)
         if by_layer or not config.content_layers or not config.style_layers:
-            found[run] = config
             continue
         one_layer = config.replace(
             content_layers=vgg.LAYERS[:1],
@@ -112,22 +115,21 @@ def pooled(runs: Iterable[Run]) -> dict[Run, Config]:
             style_layer_weights=(1.0,),
         )
         cost = (config.size, config.start_size, config.style_scale, config.steps, config.weights)
-        kin[to_problem(one_layer), cost, run.content, run.styles].append(run)
-    for alike in kin.values():
-        for name in ("content", "style"):
-            layers = {layer for run in alike for layer in getattr(run.config, f"{name}_layers")}
-            union = tuple(sorted(layers, key=vgg.LAYERS.index))
-            for run in alike:
-                found[run] = _with_layers(found.get(run, run.config), name, union)
-    return found
+        alike[to_problem(one_layer), cost, run.content, run.styles].append(run)
+    for group in alike.values():
+        for kind in ("content", "style"):
+            layers = {layer for run in group for layer in getattr(run.config, f"{kind}_layers")}
+            ordered = tuple(sorted(layers, key=vgg.LAYERS.index))
+            for run in group:
+                configs[run] = _with_layers(configs[run], kind, ordered)
+    return configs
 
 
-def _with_layers(config: Config, name: str, union: tuple[str, ...]) -> Config:
-    """The same objective, said of more layers."""
-    layers, weights = getattr(config, f"{name}_layers"), getattr(config, f"{name}_layer_weights")
-    if layers == union:
+def _with_layers(config: Config, kind: str, layers: tuple[str, ...]) -> Config:
+    """Returns the same objective with more layers, which have weight 0."""
+    own, weights = getattr(config, f"{kind}_layers"), getattr(config, f"{kind}_layer_weights")
+    if own == layers:
         return config
-    of = dict(zip(layers, weights * len(layers) if len(weights) == 1 else weights, strict=True))
-    return config.replace(
-        **{f"{name}_layers": union, f"{name}_layer_weights": tuple(of.get(layer, 0.0) for layer in union)}
-    ).checked()
+    by_layer = dict(zip(own, weights * len(own) if len(weights) == 1 else weights, strict=True))
+    layer_weights = tuple(by_layer.get(layer, 0.0) for layer in layers)
+    return config.replace(**{f"{kind}_layers": layers, f"{kind}_layer_weights": layer_weights}).checked()

@@ -11,17 +11,18 @@ from jaxnst.studies.study import Grid
 Labels = tuple[tuple[str, str], ...]
 """Axis and label of each axis that runs one way, the slowest first."""
 
-ACROSS = 8
-"""Cells side by side where a grid has one axis only, and is broken into lines."""
+CELLS_IN_LINE = 8
+"""Cells in each line where a grid has a single axis, which is broken into lines."""
 
 
 @dataclass(frozen=True)
 class Sheet:
-    """A page of cells.
+    """Describes a page of cells.
 
     Attributes:
-      rows, columns: labels of each; both empty where one axis is broken into lines.
-      cells: by row and column the place in `Grid.cells`; None at the end of the last line.
+      rows: labels of each row; empty where a single axis is broken into lines.
+      columns: labels of each column; empty where a single axis is broken into lines.
+      cells: by row and column the index in `Grid.cells`; None after the last cell.
     """
 
     rows: tuple[Labels, ...]
@@ -30,28 +31,32 @@ class Sheet:
 
 
 def sheet_of(grid: Grid) -> Sheet:
-    """Lay out a grid."""
+    """Lays out a grid."""
     down = [axis for axis in grid.axes if axis not in grid.columns]
-    if not down and len(grid.cells) > ACROSS:
-        places = [*range(len(grid.cells)), *[None] * (-len(grid.cells) % ACROSS)]
-        lines = (tuple(places[at : at + ACROSS]) for at in range(0, len(places), ACROSS))
-        return Sheet((), (), tuple(lines))
+    if not down and len(grid.cells) > CELLS_IN_LINE:
+        indices = [*range(len(grid.cells)), *[None] * (-len(grid.cells) % CELLS_IN_LINE)]
+        starts = range(0, len(indices), CELLS_IN_LINE)
+        return Sheet((), (), tuple(tuple(indices[start : start + CELLS_IN_LINE]) for start in starts))
     rows, columns = (_combinations(grid, axes) for axes in (down, grid.columns))
-    places = {frozenset(cell.labels.items()): index for index, cell in enumerate(grid.cells)}
-    return Sheet(
-        rows, columns, tuple(tuple(places[frozenset(row + column)] for column in columns) for row in rows)
-    )
+    by_labels = {frozenset(cell.labels.items()): index for index, cell in enumerate(grid.cells)}
+    cells = tuple(tuple(by_labels[frozenset(row + column)] for column in columns) for row in rows)
+    return Sheet(rows, columns, cells)
 
 
-def told(axis: str, label: str) -> str:
-    """What a header says: "blend 0.3", and "style 1" rather than "style style 1"."""
+def header(axis: str, label: str) -> str:
+    """Joins an axis and its label: "blend 0.3", but "style 1" rather than "style style 1"."""
     return label if label.startswith(axis) else f"{axis} {label}"
 
 
 def spans(labels: Sequence[Labels], level: int) -> list[tuple[str, str, int]]:
-    """One level of headers: axis, label, and over how many rows or columns it stands."""
-    together = itertools.groupby(labels, key=lambda of: of[: level + 1])
-    return [(*of[level], len(list(members))) for of, members in together]
+    """Returns one level of headers: axis, label, and the number of rows or columns that it spans."""
+    groups = itertools.groupby(labels, key=lambda headers: headers[: level + 1])
+    return [(*headers[level], len(list(members))) for headers, members in groups]
+
+
+def levels(labels: Sequence[Labels]) -> range:
+    """Counts the levels of headers."""
+    return range(len(labels[0]) if labels else 0)
 
 
 def _combinations(grid: Grid, axes: Sequence[str]) -> tuple[Labels, ...]:

@@ -1,39 +1,42 @@
-"""A study: grids over `Config`, declared in TOML, as cells with settings. Knows no pictures and runs nothing.
+"""A study: grids over `Config`, read from TOML, as cells with settings. Reads no pictures and runs nothing.
 
-The language is described in docs/studies/README.md.
+docs/studies/README.md describes the file.
 """
 
 from __future__ import annotations
 
-import os
 import tomllib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from importlib import resources
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from jaxnst.config.config import Config
 from jaxnst.config.resolve import resolve_config
 from jaxnst.core import vgg
 from jaxnst.errors import InputError, choose
-from jaxnst.io.images import expand, reason
+from jaxnst.io.files import expand, reason
 from jaxnst.studies import axes
-from jaxnst.studies.axes import PICTURES, SETTINGS
+from jaxnst.studies.axes import PICTURES
 
+if TYPE_CHECKING:
+    from jaxnst.config.config import Config
+    from jaxnst.io.files import PathLike
+
+FOLDER = resources.files("jaxnst") / "studies"
 STUDY_KEYS = ("title", "about", "preset", "settings", "quick", "grids")
 GRID_KEYS = ("name", "title", "about", "preset", "settings", "axes", "columns", "feature_maps", "quick")
 
 
 @dataclass(frozen=True)
 class Cell:
-    """One picture of a study.
+    """Describes one point of a grid: one picture to be made.
 
     Attributes:
-      grid: the name of its grid.
-      labels: what it has on each axis.
-      config: all its settings.
-      content: which picture, "content 1" or "style 2", in the order in which they are given; None: none.
-      styles: the same of the styles.
+      grid: name of its grid.
+      labels: its label on each axis.
+      config: all settings.
+      content: name of the content picture, such as "content 1" or "style 2"; None: there is none.
+      styles: names of the style pictures.
     """
 
     grid: str
@@ -44,20 +47,22 @@ class Cell:
 
     @property
     def name(self) -> str:
-        """For messages."""
+        """The grid and the labels, for messages."""
         return ", ".join([self.grid, *(f"{axis} {label}" for axis, label in self.labels.items())])
 
 
 @dataclass(frozen=True)
 class Grid:
-    """Cells along axes.
+    """Describes cells along axes.
 
     Attributes:
-      name, title, about: as in the file.
-      axes: labels along each axis.
-      columns: the axes that run from left to right in a contact sheet; the others run down.
+      name: part of the names of its files.
+      title: heading in the report.
+      about: text below the heading.
+      axes: labels of each axis.
+      columns: axes that run from left to right in the contact sheet; the others run down.
       feature_maps: layers whose features the report shows for each cell.
-      cells: every combination; the last axis changes fastest.
+      cells: every combination of labels; the last axis changes fastest.
     """
 
     name: str
@@ -71,7 +76,7 @@ class Grid:
 
 @dataclass(frozen=True)
 class Study:
-    """A name, what it is about, and its grids."""
+    """Describes an experiment: its name, its title, what it is about, and its grids."""
 
     name: str
     title: str
@@ -80,125 +85,113 @@ class Study:
 
     @property
     def cells(self) -> list[Cell]:
-        """Of all grids."""
+        """The cells of all grids, in order."""
         return [cell for grid in self.grids for cell in grid.cells]
 
 
 def names() -> list[str]:
-    """The studies that come with jaxnst."""
-    return sorted(
-        path.name.removesuffix(".toml") for path in _folder().iterdir() if path.name.endswith(".toml")
-    )
+    """Lists the studies that come with jaxnst."""
+    files = (path.name for path in FOLDER.iterdir())
+    return sorted(name.removesuffix(".toml") for name in files if name.endswith(".toml"))
 
 
 def read_study(
-    study: str | os.PathLike[str],
+    study: PathLike,
     quick: bool = False,
     grids: Sequence[str] = (),
     settings: Mapping[str, Any] | None = None,
 ) -> Study:
-    """Read a study and check every cell of it.
+    """Reads a study and checks every cell of it.
 
     Args:
       study: one of `names()`, or the path of a TOML file.
-      quick: take its quick form.
-      grids: names of the grids to keep; none: all.
-      settings: fields of Config that replace those of the study and its grids, not those that an axis sets.
-
-    Returns:
-      The study.
+      quick: whether to take its quick form; default False.
+      grids: names of the grids to keep; default all.
+      settings: fields of Config that replace those of the study and its grids. An axis keeps its values.
 
     Raises:
-      InputError: no such study; TOML that cannot be parsed; an unknown key, layer or preset; an empty grid or
-        axis; two axes that set the same; settings that no picture can be made with.
+      InputError: there is no such study, its TOML cannot be parsed, a key, layer or preset is unknown, a grid
+        or an axis is empty, two axes set the same, or the settings of a cell cannot work.
     """
-    name, where, text = _find(study)
+    name, where, text = _find(str(study))
     try:
-        found = tomllib.loads(text)
+        declared = tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
         raise InputError(f"study: {where} is not TOML: {str(error).rstrip('.')}.") from error
-    _check_keys(where, found, STUDY_KEYS)
-    tables = found.get("grids", [])
+    _check_keys(where, declared, STUDY_KEYS)
+    tables = declared.get("grids", [])
     if not isinstance(tables, list) or not tables:
         raise InputError(f"study: {where} has no grids; write at least one [[grids]] with [grids.axes].")
-    base, replaced = _table(where, found, "settings"), _table(where, found, "quick")
-    for of, table in (("settings", base), ("quick", replaced), ("settings", settings or {})):
-        _check_keys(f"{where}, {of}", table, SETTINGS)
-    base = _with_preset(where, found.get("preset"), base) | (replaced if quick else {})
-    made = [
-        _read_grid(f"{where}, grid {number}", table, base, settings or {}, quick)
+    base = _with_preset(where, declared.get("preset"), _settings(where, declared, "settings"))
+    quick_settings = _settings(where, declared, "quick")
+    replaced = axes.read_settings(f"{where}, settings", settings or {})
+    read = [
+        _read_grid(
+            f"{where}, grid {number}", table, base | (quick_settings if quick else {}), replaced, quick
+        )
         for number, table in enumerate(tables, start=1)
     ]
-    _check_names(where, made)
-    known = [grid.name for grid in made]
-    for one in grids:
-        choose("grids", one, known)
+    _check_names(where, read)
+    for grid in grids:
+        choose("grids", grid, [grid.name for grid in read])
     return Study(
         name=name,
-        title=_text(where, found, "title", name),
-        about=_text(where, found, "about", ""),
-        grids=tuple(grid for grid in made if not grids or grid.name in grids),
+        title=_text(where, declared, "title", name),
+        about=_text(where, declared, "about", ""),
+        grids=tuple(grid for grid in read if not grids or grid.name in grids),
     )
 
 
-def _folder() -> Any:
-    return resources.files("jaxnst") / "studies"
-
-
-def _find(study: str | os.PathLike[str]) -> tuple[str, str, str]:
-    """Name, what to call it in messages, and text."""
-    given = os.fspath(study)
-    if given in names():
-        return given, given, (_folder() / f"{given}.toml").read_text("utf-8")
-    path = expand(given)
+def _find(study: str) -> tuple[str, str, str]:
+    """Returns the name of a study, its name in messages, and its text."""
+    if study in names():
+        return study, study, (FOLDER / f"{study}.toml").read_text("utf-8")
+    path = expand(study)
     if path.suffix != ".toml":
-        choose("study", given, names())
+        choose("study", study, names())
     try:
         return path.stem, path.name, path.read_text("utf-8")
     except FileNotFoundError as error:
-        raise InputError(f"study: there is no file {given!r}; jaxnst has {', '.join(names())}.") from error
+        raise InputError(f"study: there is no file {study!r}; jaxnst has {', '.join(names())}.") from error
     except (OSError, ValueError) as error:
-        raise InputError(f"study: {given!r} cannot be read ({reason(error)}); give a TOML file.") from error
+        raise InputError(f"study: {study!r} cannot be read ({reason(error)}); give a TOML file.") from error
 
 
 def _read_grid(
-    where: str, table: Any, base: Mapping[str, Any], given: Mapping[str, Any], quick: bool
+    where: str, table: Any, base: Mapping[str, Any], replaced: Mapping[str, Any], quick: bool
 ) -> Grid:
-    """`base` are the study's settings, which the grid's replace; `given` the caller's, which replace both."""
+    """Reads a grid. Its settings replace `base`, the study's; `replaced`, the caller's, replace both."""
     if not isinstance(table, dict):
         raise InputError(f"study: {where} is not a table; write it as [[grids]].")
     name = _text(where, table, "name", "")
     if not name or any(character in name for character in "/\\\0"):
-        raise InputError(f"study: {where} needs a name that can be part of file names; {name!r} will not do.")
+        raise InputError(f"study: {where} needs a name that can be part of a file's name, not {name!r}.")
     where = f"{where.partition(',')[0]}, {name}"
     _check_keys(where, table, GRID_KEYS)
-    declared = _table(where, table, "axes")
-    fixed, replaced = _table(where, table, "settings"), _table(where, table, "quick")
-    _check_keys(f"{where}, settings", fixed, SETTINGS)
-    in_quick = {key: value for key, value in replaced.items() if key not in declared}
-    _check_keys(f"{where}, quick", in_quick, SETTINGS)
+    declared, in_quick = _table(where, table, "axes"), _table(where, table, "quick")
+    quick_settings = axes.read_settings(
+        f"{where}, quick", {key: value for key, value in in_quick.items() if key not in declared}
+    )
+    fixed = _settings(where, table, "settings")
     if "preset" in table:
         fixed = _with_preset(where, table["preset"], fixed)
-    points = axes.read_axes(where, declared, fixed | in_quick, replaced if quick else {})
-    if quick:
-        fixed |= in_quick
-    columns = axes.strings(where, table, "columns", list(points)[-1:])
+    points = axes.read_axes(where, declared, fixed | quick_settings, in_quick if quick else {})
+    columns = axes.read_names(where, table, "columns", list(points)[-1:])
     for axis in columns:
         choose(f"study: {where}: columns", axis, points)
-    feature_maps = axes.strings(where, table, "feature_maps", ())
+    feature_maps = axes.read_names(where, table, "feature_maps", ())
     for layer in feature_maps:
         choose(f"study: {where}: feature_maps", layer, vgg.LAYERS)
-    settings = {**base, **fixed, **given}
+    settings = {**base, **fixed, **(quick_settings if quick else {}), **replaced}
     return Grid(
         name=name,
         title=_text(where, table, "title", name),
         about=_text(where, table, "about", ""),
-        axes={axis: tuple(of) for axis, of in points.items()},
+        axes={axis: tuple(labels) for axis, labels in points.items()},
         columns=columns,
         feature_maps=feature_maps,
         cells=tuple(
-            _read_cell(where, name, labels, settings | of_axes)
-            for labels, of_axes in axes.combinations(points)
+            _read_cell(where, name, labels, settings | point) for labels, point in axes.combinations(points)
         ),
     )
 
@@ -211,17 +204,16 @@ def _with_preset(where: str, preset: Any, settings: Mapping[str, Any]) -> dict[s
 
 def _read_cell(where: str, grid: str, labels: Mapping[str, str], settings: dict[str, Any]) -> Cell:
     content, style = settings.pop("content", "content 1"), settings.pop("style", "style 1")
-    preset = settings.pop("preset")
     try:
-        config = resolve_config(preset, None, settings)
+        config = resolve_config(settings.pop("preset"), None, settings)
     except InputError as error:
-        at = ", ".join(f"{axis} {label}" for axis, label in labels.items())
-        raise InputError(f"study: {where}, at {at}: {error}") from error
-    styles = tuple(style) if isinstance(style, list) else (style,)
-    contents, styles = (() if of == ("none",) else of for of in ((content,), styles))
-    for picture in contents + styles:
+        point = ", ".join(f"{axis} {label}" for axis, label in labels.items())
+        raise InputError(f"study: {where}, at {point}: {error}") from error
+    contents = [] if content == "none" else [content]
+    styles = [] if style in ("none", ["none"]) else style if isinstance(style, list) else [style]
+    for picture in (*contents, *styles):
         _check_picture(f"study: {where}", picture)
-    return Cell(grid, labels, config, contents[0] if contents else None, styles)
+    return Cell(grid, labels, config, contents[0] if contents else None, tuple(styles))
 
 
 def _check_picture(where: str, picture: Any) -> None:
@@ -231,27 +223,31 @@ def _check_picture(where: str, picture: Any) -> None:
 
 
 def _check_names(where: str, grids: Sequence[Grid]) -> None:
-    """Names become file names: `NAME.png`, `NAME-losses.png`."""
+    """Refuses grids that would write the same file, `NAME.png` or `NAME-losses.png`."""
     files = [file for grid in grids for file in (grid.name, f"{grid.name}-losses")]
     for name in files:
         if files.count(name) > 1:
-            raise InputError(f"study: {where}: two grids would write {name}.png; rename one.")
+            raise InputError(f"study: {where}: two grids would write {name}.png; rename one of them.")
 
 
-def _check_keys(where: str, table: Mapping[str, Any], known: Sequence[str]) -> None:
+def _check_keys(where: str, table: Mapping[str, Any], keys: Sequence[str]) -> None:
     for key in table:
-        choose(f"study: {where}", key, known)
+        choose(f"study: {where}", key, keys)
+
+
+def _settings(where: str, table: Mapping[str, Any], key: str) -> dict[str, Any]:
+    return axes.read_settings(f"{where}, {key}", _table(where, table, key))
 
 
 def _table(where: str, table: Mapping[str, Any], key: str) -> dict[str, Any]:
-    found = table.get(key, {})
-    if not isinstance(found, dict):
+    value = table.get(key, {})
+    if not isinstance(value, dict):
         raise InputError(f"study: {where}: {key} is not a table; write it as [{key}].")
-    return dict(found)
+    return value
 
 
 def _text(where: str, table: Mapping[str, Any], key: str, default: str) -> str:
-    found = table.get(key, default)
-    if not isinstance(found, str):
-        raise InputError(f"study: {where}: {key} must be text, not {found!r}.")
-    return " ".join(found.split())
+    value = table.get(key, default)
+    if not isinstance(value, str):
+        raise InputError(f"study: {where}: {key} must be text, not {value!r}.")
+    return " ".join(value.split())

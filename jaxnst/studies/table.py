@@ -1,4 +1,4 @@
-"""What a study found, cell by cell: rows for people, for a CSV, and for the report."""
+"""The results of a study cell by cell: rows for Python, for CSV files and for the report."""
 
 from __future__ import annotations
 
@@ -10,39 +10,39 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from jaxnst import metrics
+from jaxnst.metrics import METRICS, kind
 from jaxnst.studies import results
-from jaxnst.studies.axes import OF_CELLS, OF_RUNS
-from jaxnst.studies.results import Done
+from jaxnst.studies.axes import CELL_COLUMNS, RUN_COLUMNS
 
 if TYPE_CHECKING:
-    from jaxtyping import Float
+    from pathlib import Path
 
-    from jaxnst.studies.runner import Job
+    from jaxnst.studies.jobs import Arrays
+    from jaxnst.studies.results import SavedRun
     from jaxnst.studies.runs import Run
     from jaxnst.studies.study import Cell
 
 
 @dataclass(frozen=True)
 class Row:
-    """A cell and what became of it.
+    """A cell and its result.
 
     Attributes:
       cell: as declared.
       key: of its run.
-      done: the run; None if it failed.
-      ended: finished, diverged after some step, or why it failed.
-      evaluations: of loss and gradient up to its picture; None with a line search, which takes more than one
-        a step and does not say how many.
-      seconds: wall-clock time to its picture, a batch's shared by its lanes.
-      losses: of its picture, the parts unweighted; with a random shift, of what that step saw of it.
+      saved: its run on disk; None if it failed.
+      ended: "finished", "diverged after N", "not run yet", or the reason why it failed.
+      evaluations: number of evaluations of loss and gradient up to its picture; None with a line search,
+        which takes an unknown number in each step.
+      seconds: wall-clock time to its picture; cells that were computed together share it.
+      losses: of its picture, the parts unweighted; with a random shift, of the window of the next step.
       measured: metrics of its picture.
       measured_size: longer side at which the picture was measured, in pixels.
     """
 
     cell: Cell
     key: str
-    done: Done | None
+    saved: SavedRun | None
     ended: str
     evaluations: int | None
     seconds: float | None
@@ -51,73 +51,92 @@ class Row:
     measured_size: int
 
     @property
+    def picture(self) -> Path | None:
+        """Path of its picture, if there is one."""
+        return None if self.saved is None else self.saved.picture(self.cell.config.steps)
+
+    @property
     def numbers(self) -> dict[str, float]:
         """Losses, as `loss/total` and so on, and metrics."""
         return {f"loss/{name}": value for name, value in self.losses.items()} | dict(self.measured)
 
 
 def rows_of(
-    job: Job, cells: Sequence[Cell], runs: Mapping[int, Run], failed: Mapping[Run, str], size: int
+    cells: Sequence[Cell],
+    runs: Sequence[Run],
+    folders: Mapping[Run, Path],
+    failures: Mapping[Run, str],
+    pictures: Arrays,
+    size: int,
 ) -> list[Row]:
-    """A row for each cell, with metrics at one size (longer side in pixels) for all."""
-    found = []
-    done = {run: job.done(run) for run in job.keys}
-    for index, cell in enumerate(cells):
-        run, look = runs[index], cell.config.steps
-        of_run = done[run]
-        if of_run is None:
-            ended = f"failed: {failed[run]}" if run in failed else "not run yet"
-            found.append(Row(cell, job.keys[run], None, ended, None, None, {}, {}, size))
+    """Reads the results of all cells from disk, and measures those that are new.
+
+    Args:
+      cells: of the study.
+      runs: of the cells, in order.
+      folders: where runs are kept.
+      failures: why runs failed.
+      pictures: content and style pictures by name.
+      size: longer side at which all pictures are measured, in pixels.
+    """
+    saved_runs = {run: results.read_run(folder, run.snapshot_steps) for run, folder in folders.items()}
+    rows = []
+    for cell, run in zip(cells, runs, strict=True):
+        key, saved, steps = folders[run].name, saved_runs[run], cell.config.steps
+        if saved is None:
+            ended = f"failed: {failures[run]}" if run in failures else "not run yet"
+            rows.append(Row(cell, key, None, ended, None, None, {}, {}, size))
             continue
-        at = max(min(look, len(of_run.losses["total"]) - 1), 0)
-        content = None if cell.content is None else job.pictures[cell.content]
-        styles: list = [job.pictures[name] for name in cell.styles]
-        found.append(
+        last = max(min(steps, len(saved.losses["total"]) - 1), 0)
+        content = None if cell.content is None else pictures[cell.content]
+        styles: list = [pictures[name] for name in cell.styles]
+        rows.append(
             Row(
                 cell=cell,
-                key=job.keys[run],
-                done=of_run,
-                ended="finished" if at == look else of_run.ended,
-                evaluations=at if cell.config.line_search == "none" else None,
-                seconds=of_run.seconds[look],
-                losses={name: float(of[at]) for name, of in of_run.losses.items() if len(of)},
-                measured=results.measured(of_run, look, content, styles, size),
+                key=key,
+                saved=saved,
+                ended="finished" if last == steps else saved.ended,
+                evaluations=last if cell.config.line_search == "none" else None,
+                seconds=saved.seconds[steps],
+                losses={name: float(values[last]) for name, values in saved.losses.items() if len(values)},
+                measured=results.measured(saved, steps, content, styles, size),
                 measured_size=size,
             )
         )
-    return found
+    return rows
 
 
 def means(row: Row) -> dict[str, float]:
-    """Losses, and each kind of metric as the mean over its layers and styles: few enough to read."""
-    found: dict[str, list[float]] = {}
+    """Returns the losses, and the mean of each kind of metric over its layers and styles."""
+    by_kind: dict[str, list[float]] = {}
     for name, value in row.measured.items():
-        found.setdefault(metrics.kind(name), []).append(value)
+        by_kind.setdefault(kind(name), []).append(value)
     losses = {f"loss/{name}": value for name, value in row.losses.items()}
-    return losses | {kind: float(np.mean(values)) for kind, values in found.items()}
+    return losses | {name: float(np.mean(values)) for name, values in by_kind.items()}
 
 
 def best(rows: Sequence[Row]) -> dict[str, int]:
-    """By each loss and kind of metric the place of the finished row that is best, where they differ.
+    """Returns, by loss and kind of metric, the index of the best finished row, where rows differ.
 
-    Losses of rows with other weights, layers or forms are no common yardstick; the reader must judge.
+    Losses of rows with other loss weights, layers or forms do not compare; the reader must judge.
     """
-    found = {}
     numbers = {index: means(row) for index, row in enumerate(rows) if row.ended == "finished"}
-    for name in dict.fromkeys(name for of in numbers.values() for name in of):
-        values = {index: of[name] for index, of in numbers.items() if np.isfinite(of.get(name, np.nan))}
+    indices = {}
+    for name in dict.fromkeys(name for row_numbers in numbers.values() for name in row_numbers):
+        values = {index: row_numbers.get(name, np.nan) for index, row_numbers in numbers.items()}
+        values = {index: value for index, value in values.items() if np.isfinite(value)}
         if len({*values.values()}) > 1:
-            higher = name in metrics.METRICS and metrics.METRICS[name].higher_is_better
-            found[name] = (max if higher else min)(values, key=values.__getitem__)
-    return found
+            higher = name in METRICS and METRICS[name].higher_is_better
+            indices[name] = (max if higher else min)(values, key=values.__getitem__)
+    return indices
 
 
 def to_csv(rows: Sequence[Row]) -> bytes:
-    """One line a cell: where it stands, how it went, losses and metrics to six digits."""
-    axes = list(dict.fromkeys(axis for row in rows for axis in row.cell.labels if axis not in OF_CELLS))
+    """Writes one line for each cell: its place, how it ended, losses and metrics to six digits."""
+    axes = list(dict.fromkeys(axis for row in rows for axis in row.cell.labels if axis not in CELL_COLUMNS))
     numbers = list(dict.fromkeys(name for row in rows for name in row.numbers))
-    header = ["grid", *axes, *OF_CELLS, *OF_RUNS, *numbers]
     text = io.StringIO()
+    header = ["grid", *axes, *CELL_COLUMNS, *RUN_COLUMNS, *numbers]
     writer = csv.DictWriter(text, header, restval="", lineterminator="\n")
     writer.writeheader()
     for row in rows:
@@ -132,19 +151,16 @@ def to_csv(rows: Sequence[Row]) -> bytes:
 
 
 def losses_to_csv(rows: Sequence[Row]) -> bytes:
-    """One line for each step of each run."""
+    """Writes one line for each step of each run."""
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
-    of_runs: dict[str, Mapping[str, Float[np.ndarray, " steps"]]] = {
-        row.key: row.done.losses for row in rows if row.done is not None
-    }
-    names = list(dict.fromkeys(name for losses in of_runs.values() for name in losses))
+    runs = {row.key: row.saved.losses for row in rows if row.saved is not None}
+    names = list(dict.fromkeys(name for losses in runs.values() for name in losses))
     writer.writerow(["run", "step", *names])
-    for key, losses in of_runs.items():
+    for key, losses in runs.items():
         for step in range(len(losses["total"])):
-            writer.writerow(
-                [key, step, *(_text(losses[name][step]) if name in losses else "" for name in names)]
-            )
+            values = (_text(losses[name][step]) if name in losses else "" for name in names)
+            writer.writerow([key, step, *values])
     return text.getvalue().encode()
 
 

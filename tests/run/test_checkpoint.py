@@ -1,6 +1,10 @@
 """A run that was stopped, killed or out of memory goes on as if it had not been."""
 
+import contextlib
+import dataclasses
 import re
+import resource
+import shutil
 import signal
 import subprocess
 import sys
@@ -13,24 +17,36 @@ import numpy as np
 import pytest
 from pictures import refusal
 from PIL import Image
+from runs import FailingSteps, as_on_an_accelerator
 
 import jaxnst
-from jaxnst.cli.main import main as cli
-from jaxnst.io import array_file as checkpoint
-from jaxnst.io import save as saving
-from jaxnst.run import loop as run
+from jaxnst.cli import main as cli
+from jaxnst.cli.output import INTERRUPTED
+from jaxnst.io import array_file, images, save
+from jaxnst.run.checkpoint import Checkpoint
+from jaxnst.run.hooks import StopWhen
+from jaxnst.run.interrupts import stop_on_interrupt
+from jaxnst.run.loop import Hook
+from jaxnst.run.memory_budget import SHARE, estimate_bytes
+from jaxnst.run.plan import Pictures, prepare
+from jaxnst.run.result import run_plan
+from jaxnst.run.steps import Whole
 
-FAST = {
+CONFIG = {
     "size": 32,
     "steps": 6,
     "content_layers": ("relu2_1",),
     "style_layers": ("relu1_1", "relu2_1"),
-    "memory": 4,
-    "progress": False,
+    "history_size": 4,
+    "precision": "float32",
 }
 
+FAST = CONFIG | {"progress": False}
+
+TWO_SCALES = {"start_size": 16, "random_shift": 0.95}
+
 RUNS = {
-    "lbfgs": {"start_size": 16, "random_shift": 0.95},
+    "lbfgs": TWO_SCALES,
     "adam": {"start_size": 16, "optimizer": "adam", "learning_rate": 0.02, "start": "noise", "seed": 3},
     "fourier": {"parametrisation": "fourier", "color": "luminance", "snapshots": 2},
     "tile": {"tile": 64, "size": 96, "start_size": 48},
@@ -49,6 +65,14 @@ def file(tmp_path):
     return tmp_path / "run.h5"
 
 
+@pytest.fixture(scope="module")
+def two_scales(pictures):
+    """The result of a run that nothing stops, and the picture after each of its steps."""
+    seen = []
+    result = jaxnst.stylize(*pictures, **FAST | TWO_SCALES, callback=lambda p: seen.append(p.image))
+    return result, seen
+
+
 def assert_same(found, expected):
     assert found.ended == expected.ended
     np.testing.assert_array_equal(found.array, expected.array)
@@ -60,22 +84,8 @@ def assert_same(found, expected):
         np.testing.assert_array_equal(found.snapshots[step], picture)
 
 
-@pytest.mark.parametrize("kind", RUNS)
-def test_goes_on_bit_for_bit(pictures, file, kind):
-    """Stopped in the middle of the first scale, at its end, and in the second; each part is a call."""
-    settings = FAST | RUNS[kind]
-    expected = jaxnst.stylize(*pictures, **settings)
-    settings |= {"checkpoint": file}
-    for first, last in ((1, 2), (3, 3), (4, 5)):
-        stopped, steps = _stopped(pictures, settings, last)
-        assert stopped.ended == "stopped"
-        assert steps == list(range(first, last + 1))
-        assert len(stopped.history["total"]) == last
-    assert_same(jaxnst.stylize(*pictures, **settings), expected)
-
-
-def _stopped(pictures, settings, last):
-    """What a callback gets that stops after this step, and the steps that it was told."""
+def stopped_after(last, pictures, settings):
+    """Returns the result of a call whose callback stops it after a step, and the steps of the call."""
     steps = []
 
     def callback(progress):
@@ -85,37 +95,68 @@ def _stopped(pictures, settings, last):
     return jaxnst.stylize(*pictures, **settings, callback=callback), steps
 
 
-def test_steps_in_flight_change_nothing(pictures, file, monkeypatch):
-    """As on an accelerator, which is steps ahead of what is told; Ctrl-C comes at any time."""
-    settings = FAST | RUNS["lbfgs"] | {"steps": 12}
+def never(progress):
+    """Fails as a callback, because no step may be done."""
+    raise AssertionError(f"step {progress.step} was done")
+
+
+@contextlib.contextmanager
+def ready(pictures, file, settings=TWO_SCALES, steps=None, **options):
+    """Yields a plan, whose steps `steps` may replace, and its checkpoint, as `stylize` prepares them."""
+    plan = prepare(
+        Pictures(pictures[0], [pictures[1]]), jaxnst.Config(**CONFIG | settings).checked(), **options
+    )
+    if steps is not None:
+        plan = dataclasses.replace(plan, steps=steps(plan.steps.problem))
+    checkpoint = Checkpoint(file, 10)
+    with checkpoint.alone():
+        checkpoint.load(plan)
+        yield plan, checkpoint
+
+
+@pytest.mark.parametrize("kind", RUNS)
+def test_goes_on_bit_for_bit(pictures, file, kind):
+    """Stopped in the middle of the first scale, at its end, in the second, and after the last step."""
+    settings = FAST | RUNS[kind]
     expected = jaxnst.stylize(*pictures, **settings)
-    monkeypatch.setattr(run, "_ahead", lambda: 3)
-    show = _interrupting(monkeypatch, at=2)
-    stopped = jaxnst.stylize(*pictures, **settings, checkpoint=file)
-    assert stopped.ended == "interrupted"
-    assert show == list(range(1, len(show) + 1))
-    assert len(show) == len(stopped.history["total"]) == checkpoint.about(file)["step"] == 6
-    assert_same(jaxnst.stylize(*pictures, **settings, checkpoint=file), expected)
+    settings |= {"checkpoint": file}
+    for first, last in ((1, 2), (3, 3), (4, 5), (6, 6)):
+        stopped, steps = stopped_after(last, pictures, settings)
+        assert stopped.ended == "stopped"
+        assert steps == list(range(first, last + 1))
+        assert len(stopped.history["total"]) == last
+    assert_same(jaxnst.stylize(*pictures, **settings, callback=never), expected)
 
 
-def _interrupting(monkeypatch, at):
-    """Ctrl-C after a step is told; the list of steps told."""
-    told, add = [], jaxnst.record.Record.add
+class PressCtrlC(Hook):
+    """Presses Ctrl-C after one step."""
 
-    def adding(record, progress, snapshots):
-        told.append(progress.step)
-        if progress.step == at:
+    def __init__(self, step):
+        self._step = step
+
+    def __call__(self, progress, state, scale):
+        if progress.step == self._step:
             signal.raise_signal(signal.SIGINT)
-        add(record, progress, snapshots)
-
-    monkeypatch.setattr(jaxnst.record.Record, "add", adding)
-    return told
 
 
-def test_a_finished_run_is_returned_at_once(pictures, file, monkeypatch):
+def test_ctrl_c_with_steps_in_flight(pictures, file, monkeypatch):
+    """As on an accelerator; the steps that are on their way are done, and all that follows is the same."""
+    settings = TWO_SCALES | {"steps": 12}
+    expected = jaxnst.stylize(*pictures, **FAST | settings)
+    with ready(pictures, file, settings) as (plan, checkpoint), monkeypatch.context() as patch:
+        as_on_an_accelerator(patch, in_flight=3)
+        with stop_on_interrupt() as flag:
+            hooks = [StopWhen(flag.is_set, plan.steps.placement), PressCtrlC(2)]
+            stopped = run_plan(plan, hooks, file=checkpoint)
+    assert stopped.ended == "interrupted"
+    # The second step is read when the fifth is on its way, and Ctrl-C is noticed at the sixth.
+    assert len(stopped.history["total"]) == array_file.about(file)["step"] == 6
+    assert_same(jaxnst.stylize(*pictures, **FAST | settings, checkpoint=file), expected)
+
+
+def test_a_finished_run_is_returned_at_once(pictures, file):
     expected = jaxnst.stylize(*pictures, **FAST, checkpoint=file, snapshots=3)
-    monkeypatch.setattr(run, "_dispatched", None)
-    found = jaxnst.stylize(*pictures, **FAST, checkpoint=file, snapshots=3)
+    found = jaxnst.stylize(*pictures, **FAST, checkpoint=file, snapshots=3, callback=never)
     assert_same(found, expected)
     assert found.seconds > expected.seconds / 2  # compilation, which this call had none of
 
@@ -123,82 +164,68 @@ def test_a_finished_run_is_returned_at_once(pictures, file, monkeypatch):
 def test_it_is_written_every_so_many_minutes(pictures, file, monkeypatch):
     """A minute a step by this clock; and at the end of the first scale, and of the run."""
     minutes, written = [0], []
-    monkeypatch.setattr("jaxnst.run.checkpoint.time.monotonic", lambda: 60 * minutes[0])
-    save = checkpoint.save
-
-    def saving_(path, arrays, about):
-        written.append(about.get("step", about["ended"]))
-        save(path, arrays, about)
-
-    monkeypatch.setattr(checkpoint, "save", saving_)
+    monkeypatch.setattr(time, "monotonic", lambda: 60 * minutes[0])
 
     def minute(_):
         minutes[0] += 1
+        written.append((array_file.about(file) or {}).get("step"))
 
     settings = FAST | {"steps": 14, "start_size": 16, "checkpoint_minutes": 3}
     jaxnst.stylize(*pictures, **settings, checkpoint=file, callback=minute)
-    assert written == [3, 6, 7, 10, 13, "finished"]
+    assert list(dict.fromkeys(written)) == [None, 3, 6, 7, 10, 13]
+    assert written.index(13) == 13  # after the callback of step 13, before that of step 14
+    assert array_file.about(file)["ended"] == "finished"
 
 
 def test_people_can_look_at_the_picture(pictures, file):
-    stopped = jaxnst.stylize(*pictures, **FAST, checkpoint=file, callback=lambda p: p.step < 4)
+    stopped, _ = stopped_after(4, pictures, FAST | {"checkpoint": file})
     with h5py.File(file) as found:
         np.testing.assert_array_equal(found["arrays/picture"], stopped.array)
 
 
-def test_kill_9_costs_only_what_came_after_the_last_checkpoint(pictures, tmp_path, monkeypatch):
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("number", "status"),
+    [(signal.SIGKILL, -signal.SIGKILL), (signal.SIGINT, INTERRUPTED)],
+    ids=["kill -9", "Ctrl-C"],
+)
+def test_a_stopped_command_goes_on(pictures, tmp_path, monkeypatch, number, status):
+    """`kill -9` costs only what came after the last checkpoint, Ctrl-C nothing."""
     monkeypatch.setenv("JAXNST_CACHE", str(tmp_path / "cache"))
     paths = [tmp_path / "content.png", tmp_path / "style.png"]
     for path, picture in zip(paths, pictures, strict=True):
-        saving.save_image(path, picture)
+        save.save_image(path, picture)
     resumed, whole, file = (tmp_path / name for name in ("resumed.png", "whole.png", "run.h5"))
     command = [
         *(sys.executable, "-m", "jaxnst", "stylize", *paths, "--out", resumed, "--quiet"),
-        *("--checkpoint", file, "--checkpoint-minutes", 0, "--size", 32, "--memory", 4, "--steps", 200),
-        *("--content-layers", "relu2_1", "--style-layers", "relu1_1", "relu2_1"),
-        *("--start-size", 16, "--random-shift", 0.95),
+        *("--checkpoint", file, "--checkpoint-minutes", 0, "--size", 32, "--history-size", 4),
+        *("--steps", 200, "--content-layers", "relu2_1", "--style-layers", "relu1_1", "relu2_1"),
+        *("--start-size", 16, "--random-shift", 0.95, "--precision", "float32"),
     ]
-    command = [str(each) for each in command]
-    assert 120 <= _kill_after(subprocess.Popen(command), file, 120) < 200
-    assert not resumed.exists()
-    subprocess.run(command, check=True)
-    jaxnst.stylize(*paths, **FAST | RUNS["lbfgs"] | {"steps": 200}).save(whole)
-    assert resumed.read_bytes() == whole.read_bytes()
-    assert not list(tmp_path.glob(".*"))
-
-
-def _kill_after(process, file, step):
-    """Kill -9 as soon as the checkpoint has so many steps, which may be while it writes the next one."""
+    command = [str(word) for word in command]
+    process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
+    # As soon as the checkpoint has so many steps, which may be while the next one is written.
     deadline = time.monotonic() + 120
-    while ((checkpoint.about(file) or {}).get("step") or 0) < step:
+    while ((array_file.about(file) or {}).get("step") or 0) < 120:
         assert process.poll() is None
         assert time.monotonic() < deadline
         time.sleep(0.005)
-    process.kill()
-    process.wait()
-    return checkpoint.about(file)["step"]
-
-
-@pytest.mark.usefixtures("own_cache")
-def test_ctrl_c_and_the_same_command(photo, painting, tmp_path, monkeypatch, capsys):
-    settings = ("--size", "32", "--steps", "6", "--content-layers", "relu2_1", "--style-layers", "relu2_1")
-    command = ["stylize", str(photo), str(painting), "--quiet", *settings, "--out"]
-    assert cli.main([*command, str(tmp_path / "whole.png")]) == 0
-    resumed = [*command, str(tmp_path / "resumed.png"), "--checkpoint", str(tmp_path / "run.h5")]
-    with monkeypatch.context() as patch:
-        _interrupting(patch, at=4)
-        assert cli.main(resumed) == cli.INTERRUPTED
-    assert "goes on from here" in capsys.readouterr().err
-    assert (tmp_path / "resumed.png").read_bytes() != (tmp_path / "whole.png").read_bytes()
-    assert cli.main(resumed) == 0
-    assert (tmp_path / "resumed.png").read_bytes() == (tmp_path / "whole.png").read_bytes()
+    process.send_signal(number)
+    _, messages = process.communicate(timeout=120)
+    assert process.returncode == status
+    assert 120 <= array_file.about(file)["step"] < 200
+    assert resumed.exists() == ("goes on from here" in messages) == (number == signal.SIGINT)
+    subprocess.run(command, check=True)
+    jaxnst.stylize(*paths, **FAST | TWO_SCALES | {"steps": 200}).save(whole)
+    assert resumed.read_bytes() == whole.read_bytes()
+    assert not list(tmp_path.glob(".*"))
 
 
 @pytest.fixture(scope="module")
 def begun(pictures, tmp_path_factory):
     """A checkpoint after the first of six steps."""
     path = tmp_path_factory.mktemp("begun") / "run.h5"
-    jaxnst.stylize(*pictures, **FAST, checkpoint=path, callback=lambda _: False)
+    stopped_after(1, pictures, FAST | {"checkpoint": path})
     return path
 
 
@@ -215,47 +242,76 @@ def begun(pictures, tmp_path_factory):
         ({"content_masks": [np.ones((24, 32))]}, "not the same content_masks 1"),
     ],
 )
-def test_another_run_is_refused(pictures, begun, monkeypatch, changed, message):
-    """Before anything is compiled, and the file stays as it is."""
-    monkeypatch.setattr("jaxnst.api.stylize.run_plan", None)
+def test_another_run_is_refused(pictures, begun, changed, message):
+    """Before the first step, and the file stays as it is."""
     before = begun.read_bytes()
     given = dict(zip(("content", "style"), pictures, strict=True)) | FAST | changed
-    told = refusal(jaxnst.stylize, **given, checkpoint=begun)
+    told = refusal(jaxnst.stylize, **given, checkpoint=begun, callback=never)
     assert re.search(f"^checkpoint: .*run.h5.*{message}.* delete it", told), told
     assert begun.read_bytes() == before
 
 
+def of_another_release(owner):
+    owner["jaxnst"] = "0.0.9"
+
+
+def of_another_jax(owner):
+    owner["run"]["jax"] = "0.10.99"
+
+
+def before_a_setting_was_renamed(owner):
+    owner["config"]["memory"] = owner["config"].pop("history_size")
+
+
 @pytest.mark.parametrize(
-    ("where", "value", "message"),
+    ("change", "message"),
     [
-        ("jaxnst.__version__", "0.0.9", "jaxnst .* there and 0.0.9 here"),
-        ("jax.__version__", "0.10.99", "jax .* there and 0.10.99 here"),
+        (of_another_release, r"jaxnst 0\.0\.9 there and .* here"),
+        (of_another_jax, r"jax 0\.10\.99 there and .* here"),
+        (before_a_setting_was_renamed, "history_size None there and 4 here"),
     ],
 )
-def test_another_version_is_refused(pictures, begun, monkeypatch, where, value, message):
-    monkeypatch.setattr(where, value)
-    assert re.search(message, refusal(jaxnst.stylize, *pictures, **FAST, checkpoint=begun))
+def test_a_checkpoint_of_another_version_is_refused(pictures, begun, file, change, message):
+    arrays, about = array_file.load(begun)
+    change(about["owner"])
+    array_file.save(file, arrays, about)
+    assert re.search(message, refusal(jaxnst.stylize, *pictures, **FAST, checkpoint=file, callback=never))
+
+
+def damaged(data, how):
+    middle = len(data) // 2
+    flipped = bytes(byte ^ 255 for byte in data[middle : middle + 64])
+    return {
+        "empty": b"",
+        "text": b"step 1\n" * 99,
+        "cut": data[:middle],
+        "flipped": data[:middle] + flipped + data[middle + 64 :],
+    }[how]
 
 
 @pytest.mark.parametrize("damage", ["empty", "text", "cut", "flipped", "of a study"])
 def test_a_file_that_is_no_checkpoint_is_refused(pictures, begun, file, damage):
-    data = begun.read_bytes()
-    middle = len(data) // 2
-    flipped = data[:middle] + bytes(byte ^ 255 for byte in data[middle : middle + 64]) + data[middle + 64 :]
-    found = {"empty": b"", "text": b"step 1\n" * 99, "cut": data[:middle], "flipped": flipped}
-    if damage in found:
-        file.write_bytes(found[damage])
+    if damage == "of a study":
+        array_file.save(file, {"leaves/0000": np.zeros(3)}, {"runs": [], "step": 1})
     else:
-        checkpoint.save(file, {"leaves/0000": np.zeros(3)}, {"runs": [], "step": 1})
-    told = refusal(jaxnst.stylize, *pictures, **FAST, checkpoint=file)
+        file.write_bytes(damaged(begun.read_bytes(), damage))
+    told = refusal(jaxnst.stylize, *pictures, **FAST, checkpoint=file, callback=never)
     assert re.search("^checkpoint: .*run.h5.* damaged", told), told
 
 
-def test_a_place_that_will_not_do_is_refused_before_the_work(pictures, file, tmp_path, monkeypatch):
-    monkeypatch.setattr("jaxnst.api.stylize.prepare", None)
+@pytest.mark.parametrize("damage", ["empty", "flipped", None])
+def test_a_batch_ignores_a_checkpoint_that_it_cannot_use(pictures, begun, file, damage):
+    """It is damaged, or another run's."""
+    file.write_bytes(begun.read_bytes() if damage is None else damaged(begun.read_bytes(), damage))
+    with ready(pictures, file.with_name("other.h5")) as (plan, _):
+        checkpoint = Checkpoint(file, 10, strict=False)
+        assert checkpoint.load(plan) == 0
+        assert checkpoint.take_state() is None
 
+
+def test_a_place_that_will_not_do_is_refused_before_the_pictures_are_read(file, tmp_path, monkeypatch):
     def told(path, **settings):
-        return refusal(jaxnst.stylize, *pictures, **FAST, checkpoint=path, **settings)
+        return refusal(jaxnst.stylize, "no.png", "no.png", **FAST, checkpoint=path, **settings)
 
     assert "there is no folder" in told(tmp_path / "none" / "run.h5")
     assert "must end in .h5" in told(tmp_path / "run.png")
@@ -266,129 +322,149 @@ def test_a_place_that_will_not_do_is_refused_before_the_work(pictures, file, tmp
     assert "no permission" in told(file)
 
 
-def test_what_auto_chose_for_tiles_stays(pictures, file, monkeypatch):
-    """Though by then there is more memory, or less."""
-    settings = FAST | {"size": 96}
-    expected = jaxnst.stylize(*pictures, **settings, tile=64)
-    with monkeypatch.context() as patch:
-        patch.setattr("jaxnst.run.plan.fit_in_memory", lambda *_: (64, None))
-        jaxnst.stylize(*pictures, **settings, tile="auto", checkpoint=file, callback=lambda p: p.step < 3)
-    assert_same(jaxnst.stylize(*pictures, **settings, tile="auto", checkpoint=file), expected)
+def test_what_auto_chose_for_tiles_stays(pictures, file):
+    """Even if there is more memory by then, or less."""
+    larger = {"size": 96, "steps": 3}
+    expected = jaxnst.stylize(*pictures, **FAST | larger, tile=64)
+    config = jaxnst.Config(**CONFIG | larger).checked()
+    short = int(estimate_bytes(config, 72, 96, tile=64) / SHARE) + 1
+    assert estimate_bytes(config, 72, 96) > short
+    with ready(pictures, file, larger, tile="auto", available=short) as (plan, checkpoint):
+        assert plan.steps.tile == 64
+        interrupt = StopWhen(lambda: True, plan.steps.placement)
+        assert run_plan(plan, [interrupt], file=checkpoint).ended == "interrupted"
+    assert_same(jaxnst.stylize(*pictures, **FAST | larger, tile="auto", checkpoint=file), expected)
 
 
-def test_what_auto_chose_for_another_run_is_no_matter(pictures, file):
-    """Its settings are: a line search goes with no tiles."""
-    jaxnst.stylize(*pictures, **FAST | {"size": 96}, tile=64, checkpoint=file, callback=lambda _: False)
+def test_what_auto_chose_for_another_run_does_not_count(pictures, file):
+    """The refusal names the setting that differs, not that a line search goes with no tiles."""
+    stopped_after(1, pictures, FAST | {"size": 96, "tile": 64, "checkpoint": file})
     told = refusal(jaxnst.stylize, *pictures, **FAST | {"size": 96}, line_search="zoom", checkpoint=file)
     assert "line_search none there and zoom here" in told
 
 
-def test_a_disk_that_is_full_costs_no_picture(pictures, file, monkeypatch):
+@pytest.mark.parametrize("fault", ["no space", "no folder"])
+def test_a_checkpoint_that_cannot_be_written_costs_no_picture(pictures, tmp_path, fault):
+    """The disk is full (no file may become larger than 1 kB here), or the folder is no longer there."""
     expected = jaxnst.stylize(*pictures, **FAST)
+    folder = tmp_path / "folder"
+    folder.mkdir()
+    unlimited = resource.getrlimit(resource.RLIMIT_FSIZE)
 
-    def full(*_):
-        raise OSError(28, "No space left on device")
+    def spoil(_):
+        if fault == "no space":
+            resource.setrlimit(resource.RLIMIT_FSIZE, (1000, unlimited[1]))
+        else:
+            shutil.rmtree(folder, ignore_errors=True)
 
-    monkeypatch.setattr(checkpoint, "save", full)
-    with pytest.warns(UserWarning, match="could not be written .*No space left"):
-        found = jaxnst.stylize(*pictures, **FAST, checkpoint=file)
+    try:
+        with pytest.warns(UserWarning, match="the checkpoint could not be written"):
+            found = jaxnst.stylize(*pictures, **FAST, checkpoint=folder / "run.h5", callback=spoil)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, unlimited)
     assert_same(found, expected)
 
 
-DIVERGING = FAST | {"optimizer": "sgd", "learning_rate": 1e-5, "clamp": False, "steps": 9}
+DIVERGING = {"optimizer": "sgd", "learning_rate": 1e-5, "clamp": False, "steps": 9}
 
 
-def test_a_run_that_diverged_is_over(pictures, file, monkeypatch):
+def test_a_run_that_diverged_is_over(pictures, file):
     """Its last good picture is kept; the same call would come to the same."""
+    settings = FAST | DIVERGING
     with pytest.warns(UserWarning, match="no longer a finite number"):
-        expected = jaxnst.stylize(*pictures, **DIVERGING)
+        expected = jaxnst.stylize(*pictures, **settings)
     assert 1 < len(expected.history["total"]) < 9
     with pytest.warns(UserWarning, match="no longer a finite number"):
-        assert_same(jaxnst.stylize(*pictures, **DIVERGING, checkpoint=file), expected)
-    monkeypatch.setattr(run, "_dispatched", None)
+        assert_same(jaxnst.stylize(*pictures, **settings, checkpoint=file), expected)
     with pytest.warns(UserWarning, match="no longer a finite number"):
-        assert_same(jaxnst.stylize(*pictures, **DIVERGING, checkpoint=file), expected)
+        assert_same(jaxnst.stylize(*pictures, **settings, checkpoint=file, callback=never), expected)
 
 
 def test_a_run_that_diverges_just_after_it_went_on_has_its_last_good_picture(pictures, file):
+    settings = FAST | DIVERGING
     with pytest.warns(UserWarning, match="no longer a finite number"):
-        expected = jaxnst.stylize(*pictures, **DIVERGING)
-    last = len(expected.history["total"])
-    jaxnst.stylize(*pictures, **DIVERGING, checkpoint=file, callback=lambda p: p.step < last)
+        expected = jaxnst.stylize(*pictures, **settings)
+    settings |= {"checkpoint": file}
+    stopped_after(len(expected.history["total"]), pictures, settings)
     with pytest.warns(UserWarning, match="no longer a finite number"):
-        assert_same(jaxnst.stylize(*pictures, **DIVERGING, checkpoint=file), expected)
+        assert_same(jaxnst.stylize(*pictures, **settings), expected)
 
 
-def _out_of_memory(monkeypatch, at, lost=False):
-    """Memory runs out at this call of a step; lost: after the step has used up what it was given."""
-    step, calls = run._step, []
-
-    def short(*arguments):
-        calls.append(1)
-        if len(calls) == at:
-            if lost:
-                step(*arguments)
-            raise jax.errors.JaxRuntimeError("RESOURCE_EXHAUSTED: Out of memory allocating 1 bytes.")
-        return step(*arguments)
-
-    monkeypatch.setattr(run, "_step", short)
+def failing(at, uses_up_state=False):
+    """Returns what makes steps of which one has no memory."""
+    return lambda problem: FailingSteps(problem, fails_at=at, uses_up_state=uses_up_state)
 
 
-@pytest.mark.parametrize("ahead", [0, 3])
+@pytest.mark.parametrize("in_flight", [0, 3])
 @pytest.mark.parametrize("at", [3, 4, 6])
-def test_memory_that_runs_out_ends_the_run_with_the_last_good_picture(pictures, file, monkeypatch, at, ahead):
+def test_memory_that_runs_out_ends_the_run_with_the_last_good_picture(
+    pictures, file, monkeypatch, two_scales, at, in_flight
+):
     """In a scale, at the first step of the next, and in that; the same call goes on."""
-    settings = FAST | RUNS["lbfgs"] | {"checkpoint": file}
-    images = []
-    expected = jaxnst.stylize(
-        *pictures, **FAST | RUNS["lbfgs"], callback=lambda p: images.append((p.image, p.losses["total"]))
-    )
-    monkeypatch.setattr(run, "_ahead", lambda: ahead)
-    with monkeypatch.context() as patch, pytest.warns(UserWarning, match=f"ran out at step {at}.* {at - 1}$"):
-        _out_of_memory(patch, at)
-        ended = jaxnst.stylize(*pictures, **settings)
+    expected, seen = two_scales
+    with (
+        ready(pictures, file, steps=failing(at)) as (plan, checkpoint),
+        monkeypatch.context() as patch,
+        pytest.warns(UserWarning, match=f"ran out at step {at}.* goes on after step {at - 1}$"),
+    ):
+        if in_flight:
+            as_on_an_accelerator(patch, in_flight)
+        ended = run_plan(plan, file=checkpoint)
     assert ended.ended == "out of memory"
     assert len(ended.history["total"]) == at - 1
-    image = jaxnst.images.resize(images[at - 2][0], (24, 32))
-    np.testing.assert_array_equal(ended.array, image)
-    assert_same(jaxnst.stylize(*pictures, **settings), expected)
+    np.testing.assert_array_equal(ended.array, images.resize(seen[at - 2], (24, 32)))
+    assert_same(jaxnst.stylize(*pictures, **FAST | TWO_SCALES, checkpoint=file), expected)
 
 
-def test_where_memory_took_the_state_along_the_last_checkpoint_stands(pictures, file, monkeypatch):
-    settings = FAST | RUNS["lbfgs"] | {"checkpoint": file}
-    expected = jaxnst.stylize(*pictures, **FAST | RUNS["lbfgs"])
-    with monkeypatch.context() as patch, pytest.warns(UserWarning, match="goes on after step 3"):
-        _out_of_memory(patch, 5, lost=True)
-        assert len(jaxnst.stylize(*pictures, **settings).history["total"]) == 4
-    assert_same(jaxnst.stylize(*pictures, **settings), expected)
+def test_where_memory_took_the_state_along_the_last_checkpoint_stands(pictures, file, two_scales):
+    with (
+        ready(pictures, file, steps=failing(5, uses_up_state=True)) as (plan, checkpoint),
+        pytest.warns(UserWarning, match="goes on after step 3"),
+    ):
+        assert len(run_plan(plan, file=checkpoint).history["total"]) == 4
+    assert_same(jaxnst.stylize(*pictures, **FAST | TWO_SCALES, checkpoint=file), two_scales[0])
+
+
+@pytest.mark.parametrize("last", [2, 3])
+def test_memory_that_runs_out_just_after_a_run_went_on_costs_nothing(pictures, file, two_scales, last):
+    """In a scale, and at the first step of the next: there is the picture of the checkpoint."""
+    expected, seen = two_scales
+    stopped_after(last, pictures, FAST | TWO_SCALES | {"checkpoint": file})
+    with (
+        ready(pictures, file, steps=failing(last + 1)) as (plan, checkpoint),
+        pytest.warns(UserWarning, match=f"ran out at step {last + 1}.* goes on after step {last}$"),
+    ):
+        ended = run_plan(plan, file=checkpoint)
+    assert ended.ended == "out of memory"
+    assert len(ended.history["total"]) == last
+    np.testing.assert_array_equal(ended.array, images.resize(seen[last - 1], (24, 32)))
+    assert_same(jaxnst.stylize(*pictures, **FAST | TWO_SCALES, checkpoint=file), expected)
 
 
 @pytest.mark.usefixtures("own_cache")
 def test_memory_that_runs_out_exits_with_1(photo, painting, tmp_path, monkeypatch, capsys):
-    settings = ("--size", "32", "--steps", "6", "--content-layers", "relu2_1", "--style-layers", "relu2_1")
     out = tmp_path / "out.png"
-    _out_of_memory(monkeypatch, 3)
+    whole_step = Whole.step
+
+    def short_of_memory(self, size, inputs, state):
+        if state.step == 2:
+            raise jax.errors.JaxRuntimeError("RESOURCE_EXHAUSTED: Out of memory allocating 1 bytes.")
+        return whole_step(self, size, inputs, state)
+
+    monkeypatch.setattr(Whole, "step", short_of_memory)
+    settings = ("--size", "32", "--steps", "6", "--content-layers", "relu2_1", "--style-layers", "relu2_1")
     with warnings.catch_warnings():
         warnings.simplefilter("always")
         assert cli.main(["stylize", str(photo), str(painting), "--quiet", "--out", str(out), *settings]) == 1
     assert "memory ran out at step 3" in capsys.readouterr().err
-    assert saving.read_metadata(out)["steps_done"] == 2
+    assert save.read_metadata(out)["steps_done"] == 2
     with Image.open(out) as picture:
         assert picture.size == (32, 32)
 
 
-def test_no_memory_for_a_first_picture_is_one_sentence(pictures, monkeypatch):
-    _out_of_memory(monkeypatch, 1)
-    assert "memory ran out before there was a picture" in refusal(jaxnst.stylize, *pictures, **FAST)
-
-
-def test_other_errors_of_the_device_are_not_memory(pictures, monkeypatch):
-    def broken(*_):
-        raise jax.errors.JaxRuntimeError("INTERNAL: the device is gone")
-
-    monkeypatch.setattr(run, "_step", broken)
-    with pytest.raises(jax.errors.JaxRuntimeError, match="is gone"):
-        jaxnst.stylize(*pictures, **FAST)
+def test_no_memory_for_a_first_picture_is_one_sentence(pictures, file):
+    with ready(pictures, file, steps=failing(1)) as (plan, checkpoint):
+        assert "memory ran out before there was a picture" in refusal(run_plan, plan, file=checkpoint)
 
 
 def test_two_runs_do_not_share_a_file(pictures, file):

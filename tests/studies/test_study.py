@@ -1,4 +1,4 @@
-"""The language of studies: what a file declares, and one sentence for every mistake in it."""
+"""The language of studies: what a file declares, and a sentence for every mistake in it."""
 
 import itertools
 from pathlib import Path
@@ -11,6 +11,8 @@ from jaxnst.studies import names
 from jaxnst.studies.sheet import sheet_of, spans
 from jaxnst.studies.study import read_study
 
+pytestmark = pytest.mark.fast
+
 HEAD = 'preset = "ranka"\n[settings]\nsize = 64\n[quick]\nsteps = 3\n'
 GRID = '[[grids]]\nname = "one"\n'
 
@@ -20,7 +22,7 @@ MEASURED = Path(__file__).parents[2] / "docs" / "studies" / "data"
 
 @pytest.fixture
 def write(tmp_path):
-    """Writes a study of one's own and gives its path."""
+    """Writes a study and returns its path."""
 
     def make(text):
         path = tmp_path / "mine.toml"
@@ -32,8 +34,8 @@ def write(tmp_path):
 
 def test_axes_multiply_and_the_last_changes_fastest(write):
     study = read_study(write(HEAD + GRID + "[grids.axes]\nblend = [0.3, 0.7]\nlearning_rate = [0.4, 1, 2.5]"))
-    found = [(cell.config.blend, cell.config.learning_rate) for cell in study.cells]
-    assert found == list(itertools.product((0.3, 0.7), (0.4, 1, 2.5)))
+    points = [(cell.config.blend, cell.config.learning_rate) for cell in study.cells]
+    assert points == list(itertools.product((0.3, 0.7), (0.4, 1, 2.5)))
     assert {cell.config.size for cell in study.cells} == {64}
     assert study.cells[1].config == jaxnst.PRESETS["ranka"].replace(size=64, blend=0.3, learning_rate=1)
     assert study.cells[2].labels == {"blend": "0.3", "learning_rate": "2.5"}
@@ -79,16 +81,32 @@ def test_the_quick_form_replaces_settings_values_and_labels(write):
 
 
 def test_the_callers_settings_replace_a_grids_too(write):
-    text = HEAD + GRID + "[grids.settings]\nseed = 3\n[grids.quick]\nmemory = 4\n" + AXES
+    text = HEAD + GRID + "[grids.settings]\nseed = 3\n[grids.quick]\nhistory_size = 4\n" + AXES
     for quick in (False, True):
-        [cell] = read_study(write(text), quick, settings={"seed": 7, "memory": 9}).cells
-        assert (cell.config.seed, cell.config.memory) == (7, 9)
+        [cell] = read_study(write(text), quick, settings={"seed": 7, "history_size": 9}).cells
+        assert (cell.config.seed, cell.config.history_size) == (7, 9)
 
 
 def test_the_callers_settings_replace_the_studys_but_not_an_axis(write):
     path = write(HEAD + GRID + "[grids.axes]\nsize = [64, 96]")
     assert [cell.config.size for cell in read_study(path, settings={"size": 80, "seed": 5}).cells] == [64, 96]
     assert {cell.config.seed for cell in read_study(path, settings={"seed": 5}).cells} == {5}
+
+
+def test_old_names_of_settings_are_accepted_with_a_notice(write):
+    text = "[settings]\nmemory = 3\n" + GRID + AXES
+    with pytest.warns(UserWarning, match="memory is now called history_size"):
+        [cell] = read_study(write(text)).cells
+    assert cell.config.history_size == 3
+    with pytest.warns(UserWarning, match="history_size"):
+        [cell] = read_study(write(text.replace("memory", "history_size")), settings={"memory": 9}).cells
+    assert cell.config.history_size == 9
+    with pytest.warns(UserWarning, match="history_size"):
+        study = read_study(write(GRID + "[grids.axes]\nmemory = [4, 5]\n"))
+    assert [(cell.labels["memory"], cell.config.history_size) for cell in study.cells] == [("4", 4), ("5", 5)]
+    with pytest.warns(UserWarning, match="history_size"):
+        text = GRID + "[grids.settings]\nhistory_size = 1\n[grids.axes]\nmemory = [4, 5]\n"
+        assert "axis memory and settings both set history_size" in refusal(read_study, write(text))
 
 
 AXES = "[grids.axes]\nblend = [0.3]\n"
@@ -159,10 +177,10 @@ AXES = "[grids.axes]\nblend = [0.3]\n"
         (GRID + '[grids.axes]\nstyle = ["style 0"]\n', "there is no picture 'style 0'"),
         (GRID + AXES + '[[grids]]\nname = "one-losses"\n' + AXES, "two grids would write one-losses.png"),
         (GRID + "[grids.axes.content_layers]\nsubsets = []\n", "no values"),
-        (GRID + f"[grids.axes]\nseed = {list(range(400))}\nmemory = {list(range(1, 400))}\n", "are the most"),
+        (GRID + f"[grids.axes]\nseed = {list(range(400))}\nhistory_size = {list(range(1, 400))}\n", "at most 100000 are possible"),
     ],
 )
-def test_mistakes_are_told_in_one_sentence(write, text, says):
+def test_each_mistake_gets_one_sentence(write, text, says):
     message = refusal(read_study, write(text), quick="quick]" in text and "stpes" not in text)
     assert says in message
     assert "mine" in message or "quick]" in text
@@ -180,7 +198,7 @@ def test_unknown_studies_and_grids(tmp_path, write):
 
 @pytest.mark.parametrize("name", names())
 @pytest.mark.parametrize("quick", [False, True], ids=["full", "quick"])
-def test_ours_are_sound(name, quick):
+def test_studies_of_the_package_can_be_read(name, quick):
     study = read_study(name, quick)
     assert study.title != name
     assert all(grid.title != grid.name for grid in study.grids)
@@ -191,17 +209,17 @@ def test_ours_are_sound(name, quick):
 @pytest.mark.parametrize("path", sorted(MEASURED.glob("*/*.toml")), ids=lambda path: path.stem)
 def test_studies_behind_the_pages_are_those_of_the_same_name(path):
     """At another size, and with weights that make up for it."""
-    measured, ours = read_study(path), read_study(path.stem)
-    assert [(cell.grid, cell.labels) for cell in measured.cells] == [
-        (cell.grid, cell.labels) for cell in ours.cells
-    ]
+    measured, shipped = (
+        [(cell.grid, cell.labels) for cell in read_study(name).cells] for name in (path, path.stem)
+    )
+    assert measured == shipped
 
 
-def test_what_the_issue_asks_of_joshi_and_hu():
+def test_joshi_hu_has_every_trial_of_the_report():
     """124 trials of layers, and every value of every axis."""
     grids = {grid.name: grid for grid in read_study("joshi-hu").grids}
-    of_layers = [name for name in grids if name.startswith(("content-", "style-")) and "weight" not in name]
-    assert sum(len(grids[name].cells) for name in of_layers) == 124
+    layers = [name for name in grids if name.startswith(("content-", "style-")) and "weight" not in name]
+    assert sum(len(grids[name].cells) for name in layers) == 124
     assert grids["iterations"].axes["steps"] == ("100", "200", "300", "600", "1000", "2000")
     assert [cell.config.style_weight for cell in grids["style-weight"].cells] == [1e6, 1e5, 1e3, 100]
     assert [cell.config.content_weight for cell in grids["content-weight"].cells] == [1, 5, 10, 20, 100]
@@ -213,7 +231,7 @@ def test_a_sheet_has_every_cell_in_its_place(write):
     text = (
         HEAD
         + GRID
-        + 'columns = ["seed", "blend"]\n[grids.axes]\nblend = [0.1, 0.2]\nseed = [1, 2, 3]\nmemory = [4, 5]'
+        + 'columns = ["seed", "blend"]\n[grids.axes]\nblend = [0.1, 0.2]\nseed = [1, 2, 3]\nhistory_size = [4, 5]'
     )
     [grid] = read_study(write(text)).grids
     sheet = sheet_of(grid)

@@ -9,12 +9,14 @@ import pytest
 
 from jaxnst.studies import names, read_study
 
+pytestmark = pytest.mark.fast
+
 SCRIPTS = Path(__file__).parents[2] / "scripts"
 
 
 @pytest.fixture
 def pages(monkeypatch):
-    """The script, as a module."""
+    """Imports the script as a module."""
     monkeypatch.syspath_prepend(str(SCRIPTS))
     import make_study_pages
 
@@ -25,7 +27,7 @@ def pages(monkeypatch):
 
 @pytest.fixture
 def table(tmp_path):
-    """Writes a `cells.csv` of ranka's grid in which a number depends on the blend."""
+    """Writes a `cells.csv` of ranka's grid in which the content loss depends on the blend."""
 
     def make(name, content_loss):
         path = tmp_path / f"{name}.csv"
@@ -71,12 +73,11 @@ def test_metrics_are_means_over_layers_and_not_the_names_of_pictures(pages, tabl
     assert pages.number({"ssim": "", "ended": "failed"}, "ssim") != pages.number({"ssim": "1"}, "ssim")
 
 
-def test_every_claim_is_about_cells_that_there_are(pages):
-    """Grids, axes and labels of the claims are those of the studies."""
+def test_every_claim_is_about_a_grid_that_exists(pages):
     assert set(pages.CLAIMS) == set(names())
-    for name, of_study in pages.CLAIMS.items():
+    for name, study_claims in pages.CLAIMS.items():
         grids = {grid.name for grid in read_study(name).grids}
-        assert {claim.grid for claim in of_study} <= grids
+        assert {claim.grid for claim in study_claims} <= grids
 
 
 @pytest.mark.parametrize("name", names())

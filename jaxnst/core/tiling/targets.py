@@ -34,7 +34,7 @@ class Recomputed(NamedTuple):
 
 
 class TiledTargets(NamedTuple):
-    """What a picture in tiles is compared with.
+    """Everything that a picture in tiles is compared with.
 
     Attributes:
       terms: as in `Targets`, but for terms that compare it with the content position by position.
