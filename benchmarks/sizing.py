@@ -1,14 +1,12 @@
-"""What a step takes, before any device is at hand: memory, arithmetic and traffic as XLA compiles it.
+"""Computes what a step takes before any device is at hand: memory, arithmetic and traffic as XLA compiles it.
 
-`python -m benchmarks.sizing` compiles the steps for virtual CPU devices, runs none of them, and writes
+`python -m benchmarks.sizing` compiles steps for virtual CPU devices and runs none of them. It writes
 `benchmarks/results/sizing.json` and the tables in docs/scaling.md.
 """
 
 from __future__ import annotations
 
-import dataclasses
 import functools
-import inspect
 import math
 import os
 import re
@@ -27,20 +25,28 @@ CASES = [
     (512, 64, 1),
     (4096, 8, 8),
 ]
-"""Sides of square pictures; over how many devices go pairs, one on each, and the rows of each picture."""
+"""Side of a square picture, number of pairs, and number of devices for the rows of each picture."""
 
-OF_A_HOST = 8
-"""Devices."""
+DEVICES_PER_HOST = 8
 
-MEMORIES = (24e9, 80e9)
-"""Of devices, in bytes, for which the table of the fewest has a column."""
+MEMORY_SIZES = (24e9, 80e9)
+"""Memory of a device in bytes: one column of the second table for each."""
 
-SUSTAINED = 100e12
-"""Operations a second that the table's times suppose; scale them to your device."""
+OPERATIONS_PER_SECOND = 100e12
+"""Sustained speed of a device, which the table's times assume; scale them to your device."""
 
 
 def compiled_step(size: int, pairs: int, rows: int) -> Any:
-    """One step of the default settings, compiled for so many devices; arrays are but shapes."""
+    """Compiles one step of the default settings for shapes, without any data.
+
+    Args:
+      size: side of a square picture, in pixels.
+      pairs: number of pictures made at once, each on devices of its own.
+      rows: number of devices for the rows of each picture.
+
+    Returns:
+      The program, a `jax.stages.Compiled`.
+    """
     import jax
     import jax.numpy as jnp
     from jax.sharding import NamedSharding, PartitionSpec
@@ -48,67 +54,55 @@ def compiled_step(size: int, pairs: int, rows: int) -> Any:
     from jaxnst.config.build import to_loss_weights, to_problem, to_transforms
     from jaxnst.config.config import Config
     from jaxnst.core import objective, solver, vgg
-    from jaxnst.core.compilation import OPTIONS
-    from jaxnst.core.sharding import spread as sharding
-    from jaxnst.core.sharding.rows import Rows
+    from jaxnst.core.sharding import ONE_DEVICE, OverDevices, make_mesh
     from jaxnst.io.weights.load import load_weights
-    from jaxnst.run import loop as run
-    from jaxnst.run import vectorised as lanes
+    from jaxnst.run.state import State
+    from jaxnst.run.steps import Whole, for_lanes
 
-    config, mesh = Config(size=size).checked(), None
-    problem = to_problem(config)
+    config, lanes = Config(size=size).checked(), pairs > 1
+    problem, placement = to_problem(config), ONE_DEVICE
     if pairs * rows > 1:
-        mesh = sharding.make_mesh(jax.devices()[: pairs * rows], rows)
-    if rows > 1:
-        assert mesh is not None
-        of = dataclasses.replace(problem.objective, rows=Rows(mesh))
-        problem = dataclasses.replace(problem, objective=of)
+        placement = OverDevices(make_mesh(jax.devices()[: pairs * rows], rows))
+    steps = Whole(problem, placement)
 
-    def shape(*of: int) -> Any:
-        return jax.ShapeDtypeStruct(of, jnp.float32)
+    def placed(leaf: Any, *axes: str | None) -> jax.ShapeDtypeStruct:
+        sharding = None
+        if isinstance(placement, OverDevices):
+            sharding = NamedSharding(placement.mesh, PartitionSpec(*axes))
+        return jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=sharding)
 
+    def spread(leaf: Any) -> jax.ShapeDtypeStruct:
+        """Spreads the pairs and, in pictures and feature maps `[..., H, W, C]`, the rows."""
+        axes: list[str | None] = [None] * leaf.ndim
+        axes[:lanes] = ["pairs"] * lanes
+        if leaf.ndim >= 3 + lanes:
+            axes[-3] = "rows"
+        return placed(leaf, *axes)
+
+    def stacked(leaf: Any) -> jax.ShapeDtypeStruct:
+        return jax.ShapeDtypeStruct((pairs, *leaf.shape) if lanes else leaf.shape, leaf.dtype)
+
+    picture = jax.ShapeDtypeStruct((size, size, 3), jnp.float32)
     params = vgg.up_to_deepest(load_weights("caffe").params, problem.objective.layers)
-    make_targets = functools.partial(objective.make_targets, problem.objective)
-    targets = jax.eval_shape(make_targets, params, shape(size, size, 3), [shape(size, size, 3)])
-    inputs = solver.Inputs(params, targets, to_loss_weights(config, 1), shape(), (), to_transforms(config))
-    inputs = jax.eval_shape(lambda inputs: inputs, inputs)
-    of_lane = targets._replace(terms=jax.tree.map(lambda _: pairs > 1, targets.terms))
-    lane = jax.tree.map(lambda _: False, inputs)._replace(targets=of_lane)
-
-    def placed(leaf: Any, *axes: str | None) -> Any:
-        spec = None if mesh is None else NamedSharding(mesh, PartitionSpec(*axes))
-        return jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=spec)
-
-    def input_of(leaf: Any, lane: bool) -> Any:
-        axes: list[str | None] = ["rows" if rows > 1 and len(leaf.shape) == 3 else None]
-        if not lane:
-            return placed(leaf, *axes[: len(leaf.shape)])
-        return placed(
-            jax.ShapeDtypeStruct((pairs, *leaf.shape), leaf.dtype), "pairs", *axes[: len(leaf.shape)]
+    make_targets = functools.partial(objective.make_targets, problem.objective, look=placement.look)
+    targets = jax.eval_shape(make_targets, params, picture, [picture])
+    loss_weights, learning_rate = to_loss_weights(config, 1), jnp.float32(config.learning_rate)
+    by_pair = jax.tree.map(
+        lambda leaf: spread(stacked(leaf)), (targets, loss_weights, learning_rate, (), to_transforms(config))
+    )
+    inputs = solver.Inputs(jax.tree.map(placed, params), *by_pair)
+    if lanes:  # all pairs share the network
+        steps = for_lanes(
+            steps, (None,) * len(jax.tree.leaves(params)) + (0,) * len(jax.tree.leaves(by_pair))
         )
-
-    def state_of(leaf: Any) -> Any:
-        if isinstance(leaf, sharding.Spread):
-            return dataclasses.replace(leaf, padded=placed(leaf.padded, *leaf.sharding.spec))
-        return placed(leaf, *(["pairs"] if pairs > 1 else []))
-
-    spread = functools.partial(jax.tree.map, state_of, is_leaf=lambda leaf: isinstance(leaf, sharding.Spread))
-    key, picture = jax.eval_shape(jax.random.key, 0), shape(size, size, 3)
-    at = jax.tree.map(input_of, inputs, lane)
-    options: dict[str, Any] = {"compiler_options": OPTIONS["cpu"], "donate_argnums": 3}
-    if pairs == 1:
-        state = jax.eval_shape(functools.partial(run._start, problem, mesh), inputs, picture, key)
-        step = jax.jit(inspect.unwrap(run._step), static_argnums=0, **options)
-        return step.lower(problem, at, *spread(state)).compile()
-    axes = tuple(0 if each else None for each in jax.tree.leaves(lane))
-    pictures, keys = shape(pairs, size, size, 3), jax.ShapeDtypeStruct((pairs,), key.dtype)
-    state = jax.eval_shape(functools.partial(lanes._start, problem, mesh, axes), at, pictures, keys)
-    step = jax.jit(inspect.unwrap(lanes._advance), static_argnums=(0, 1), **options)
-    return step.lower(problem, axes, at, spread(state)).compile()
+    keys = stacked(jax.eval_shape(jax.random.key, 0))
+    state = jax.eval_shape(steps.start, inputs, stacked(picture), keys)
+    state = State(0, 0, *jax.tree.map(spread, state.arrays))
+    return steps.lower((size, size), inputs, state).compile()
 
 
 def figures(compiled: Any) -> dict[str, int]:
-    """Of each device: peak memory and what it sends, in bytes, and floating-point operations."""
+    """Computes what each device needs: peak memory and sent data, in bytes, and floating-point operations."""
     memory = compiled.memory_analysis()
     arrays = memory.argument_size_in_bytes + memory.output_size_in_bytes - memory.alias_size_in_bytes
     return {
@@ -119,15 +113,19 @@ def figures(compiled: Any) -> dict[str, int]:
 
 
 def traffic(program: str) -> dict[str, int]:
-    """What a device exchanges with others in one step, by the compiled program; loops are counted once."""
+    """Counts what a device exchanges with others in one step.
+
+    Args:
+      program: the compiled program as text. The body of a loop counts once.
+    """
     pattern = r"= (\(?[a-z]+\d+\[[^=]*?) (collective-permute|all-reduce|all-gather|all-to-all)(?:-start)?\("
-    found = re.findall(pattern, program)
+    exchanges = re.findall(pattern, program)
     sizes = [
         math.prod(map(int, filter(None, sides.split(",")))) * int(bits) // 8
-        for shape, _ in found
+        for shape, _ in exchanges
         for bits, sides in re.findall(r"[a-z]+(\d+)\[([\d,]*)\]", shape)
     ]
-    kinds = [kind for _, kind in found]
+    kinds = [kind for _, kind in exchanges]
     return {
         "sent_bytes": sum(sizes),
         "neighbour_exchanges": kinds.count("collective-permute"),
@@ -137,7 +135,7 @@ def traffic(program: str) -> dict[str, int]:
 
 
 def table(rows: list[dict[str, int]]) -> str:
-    """The tables of docs/scaling.md."""
+    """Writes the tables of docs/scaling.md from the rows of the results."""
     lines = [
         "| picture | hosts x devices | pairs at once | memory of each | TFLOP a step, each | "
         "sent a step, each | step at 100 TFLOP/s |",
@@ -147,47 +145,52 @@ def table(rows: list[dict[str, int]]) -> str:
         devices = row["pairs"] * row["rows"]
         cells = (
             f"{row['size']}x{row['size']}",
-            f"{-(-devices // OF_A_HOST)} x {min(devices, OF_A_HOST)}",
+            f"{-(-devices // DEVICES_PER_HOST)} x {min(devices, DEVICES_PER_HOST)}",
             row["pairs"],
             f"{row['memory_bytes'] / 1e9:.2f} GB",
             f"{row['flops'] / 1e12:.2f}",
             f"{row['sent_bytes'] / 1e6:.0f} MB",
-            f"{1000 * row['flops'] / SUSTAINED:.1f} ms",
+            f"{1000 * row['flops'] / OPERATIONS_PER_SECOND:.1f} ms",
         )
         lines.append(f"| {' | '.join(map(str, cells))} |")
-    return "\n".join([*lines, "", *_fewest(rows)])
+    return "\n".join([*lines, "", *_fewest_devices(rows)])
 
 
-def _fewest(rows: list[dict[str, int]]) -> list[str]:
-    """Over how few of the numbers of devices above the rows of one picture can go."""
-    told = [f"of {memory / 1e9:.0f} GB" for memory in MEMORIES]
-    lines = [f"| one picture | devices {' | devices '.join(told)} |", f"|---{'|---' * len(told)}|"]
+def _fewest_devices(rows: list[dict[str, int]]) -> list[str]:
+    """Writes a table of the fewest devices, among the measured numbers, whose memory holds one picture."""
+    columns = [f"of {memory / 1e9:.0f} GB" for memory in MEMORY_SIZES]
+    lines = [f"| one picture | devices {' | devices '.join(columns)} |", f"|---{'|---' * len(columns)}|"]
     for size in sorted({row["size"] for row in rows}):
-        of = {row["rows"]: row["memory_bytes"] for row in rows if (row["size"], row["pairs"]) == (size, 1)}
-        fewest = [min((count for count in of if of[count] <= memory), default="") for memory in MEMORIES]
+        needed = {
+            row["rows"]: row["memory_bytes"] for row in rows if (row["size"], row["pairs"]) == (size, 1)
+        }
+        fewest = [
+            min((count for count in needed if needed[count] <= memory), default="") for memory in MEMORY_SIZES
+        ]
         lines.append(f"| {size}x{size} | {' | '.join(map(str, fewest))} |")
     return lines
 
 
 def put(text: str, new: str) -> str:
-    """The page with the new table between its marks."""
+    """Replaces the text between a page's marks."""
     before, rest = text.split(MARKS[0])
     _, after = rest.split(MARKS[1])
     return f"{before}{MARKS[0]}\n{new}\n{MARKS[1]}{after}"
 
 
 def main() -> None:
-    """Compile, and write the results and the table."""
-    count = max(pairs * of_rows for _, pairs, of_rows in CASES)
+    """Compiles every case and writes the results and the tables."""
+    count = max(pairs * devices for _, pairs, devices in CASES)
     os.environ["XLA_FLAGS"] = f"--xla_force_host_platform_device_count={count}"
     import jax
 
     from benchmarks.measure import write
 
     rows = []
-    for size, pairs, of_rows in CASES:
-        found = figures(compiled_step(size, pairs, of_rows))
-        rows.append({"size": size, "pairs": pairs, "rows": of_rows, **found})
+    for size, pairs, devices in CASES:
+        rows.append(
+            {"size": size, "pairs": pairs, "rows": devices, **figures(compiled_step(size, pairs, devices))}
+        )
         print(rows[-1], flush=True)
     write(Path("benchmarks/results/sizing.json"), {"jax": jax.__version__, "rows": rows})
     page = Path("docs/scaling.md")

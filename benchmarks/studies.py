@@ -1,9 +1,9 @@
-"""Cells of a study per minute: as lanes of one program, one after another, and a process each, in turn.
+"""Measures cells of a study per minute: together, one after another, and in a process each.
 
-`python -m benchmarks.studies`: the same cells, which differ in learning rate and style weight. One after
-another is `jaxnst.stylize` in a loop, which shares the compiled program as well; a process each is the
-command, with its programs cached. Compilation is not counted, except that of the first batch, told beside.
-`--suite lanes`: seconds for a step of a lane, over the number of lanes.
+`python -m benchmarks.studies` times the same cells, which differ in learning rate and style weight, in turn.
+Together: lanes of one program. One after another: `jaxnst.stylize` in a loop, which compiles once too. A
+process each: the command, with cached programs. Compilation is not counted; that of the first batch is
+reported separately. `--suite lanes` measures the seconds of a step for each lane, by the number of lanes.
 """
 
 import argparse
@@ -22,15 +22,21 @@ import numpy as np
 
 import jaxnst
 from benchmarks.measure import PAIRS, timed, write
+from jaxnst.batch.engine import run_jobs
+from jaxnst.batch.jobs import Job
 from jaxnst.config.config import Config
-from jaxnst.run import vectorised as lanes
+from jaxnst.run import vectorised
+from jaxnst.run.hooks import Hook
+from jaxnst.run.loop import Progress
 from jaxnst.run.plan import Pictures, prepare
+from jaxnst.run.scale import Scale
+from jaxnst.run.state import State
 
 CONTENT, STYLE = map(str, PAIRS["astronaut, wave"])
 
 
 def cells(size: int, steps: int, count: int) -> list[Config]:
-    """Settings that differ in numbers only."""
+    """Makes settings that differ in numbers only."""
     axes = itertools.product((0.4, 0.6, 0.8, 1.0), (1.0, 3.0, 10.0, 30.0))
     base = jaxnst.PRESETS["ranka"].replace(size=size, steps=steps, weights="caffe-unit")
     return [
@@ -40,21 +46,20 @@ def cells(size: int, steps: int, count: int) -> list[Config]:
 
 
 def batched(configs: Sequence[Config]) -> None:
-    """As a study runs them."""
-    plans = lanes.gather(prepare(Pictures(CONTENT, [STYLE]), config) for config in configs)
-    for part in range(0, len(plans), lanes.MOST_LANES):
-        *_, last = lanes.optimise(plans[part : part + lanes.MOST_LANES])
-        _ = last.images
+    """Computes them together, as a study does."""
+    for _, result in run_jobs([Job(Pictures(CONTENT, [STYLE]), config) for config in configs]):
+        if isinstance(result, Exception):
+            raise result
 
 
 def one_after_another(configs: Sequence[Config]) -> None:
-    """In a loop."""
+    """Computes them in a loop."""
     for config in configs:
         jaxnst.stylize(CONTENT, STYLE, config=config, progress=False)
 
 
 def a_process_each(configs: Sequence[Config]) -> None:
-    """By the command."""
+    """Computes each by the command."""
     with tempfile.TemporaryDirectory() as folder:
         for config in configs:
             command = [sys.executable, "-m", "jaxnst", "stylize", CONTENT, STYLE]
@@ -65,7 +70,7 @@ def a_process_each(configs: Sequence[Config]) -> None:
 
 
 def measure(size: int, steps: int, count: int, rounds: int) -> dict[str, Any]:
-    """Time the ways in turn, after a round that does not count."""
+    """Times the ways in turn, after a round that does not count."""
     configs = cells(size, steps, count)
     ways = (batched, one_after_another, a_process_each)
     first = [timed(partial(way, configs if way is batched else configs[:1])) for way in ways]
@@ -84,31 +89,41 @@ def measure(size: int, steps: int, count: int, rounds: int) -> dict[str, Any]:
         "steps": steps,
         "cells": count,
         "cells_per_minute": {name: round(value, 2) for name, value in per_minute.items()},
-        "batched_is_faster_by": {name: round(statistics.median(of), 3) for name, of in ratios.items()},
-        "spread": {name: [round(of[0], 3), round(of[-1], 3)] for name, of in ratios.items()},
+        "batched_is_faster_by": {
+            name: round(statistics.median(values), 3) for name, values in ratios.items()
+        },
+        "spread": {name: [round(values[0], 3), round(values[-1], 3)] for name, values in ratios.items()},
         "first_batch_seconds_with_compilation": round(first[0], 2),
         "rounds": rounds,
     }
 
 
+class Clock(Hook):
+    """Notes the time after each step."""
+
+    def __init__(self) -> None:
+        """Creates a clock without times."""
+        self.times: list[float] = []
+
+    def __call__(self, progress: Progress, state: State | None, scale: Scale) -> None:
+        """Notes the time."""
+        self.times.append(time.perf_counter())
+
+
 def measure_lanes(size: int, steps: int, rounds: int) -> dict[str, Any]:
-    """Time a step of 1 to 16 lanes, in turn, without the first, which compiles."""
+    """Times the steps of 1 to 16 lanes in turn, without the first, which compiles."""
     taken: dict[int, list[float]] = {count: [] for count in (1, 2, 4, 8, 16)}
     for _ in range(rounds):
-        for count, of_count in taken.items():
-            plans = lanes.gather(
-                prepare(Pictures(CONTENT, [STYLE]), config) for config in cells(size, steps, count)
-            )
-            times = [time.perf_counter() for _ in lanes.optimise(plans)]
-            of_count.append(statistics.median(np.diff(times)) / count)
-    seconds_a_lane = {
-        count: round(float(statistics.median(of_count)), 4) for count, of_count in taken.items()
-    }
+        for count, seconds in taken.items():
+            clock, pictures = Clock(), Pictures(CONTENT, [STYLE])
+            vectorised.run_plans([prepare(pictures, config) for config in cells(size, steps, count)], [clock])
+            seconds.append(statistics.median(np.diff(clock.times)) / count)
+    seconds_a_lane = {count: round(float(statistics.median(seconds)), 4) for count, seconds in taken.items()}
     return {"size": size, "seconds_a_step_of_a_lane": seconds_a_lane, "rounds": rounds}
 
 
 def main() -> None:
-    """Print a table and write JSON."""
+    """Prints a table and writes JSON."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--suite", choices=("cells", "lanes"), default="cells")
     parser.add_argument("--sizes", type=int, nargs="+", default=[64, 128, 256])

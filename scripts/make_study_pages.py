@@ -1,8 +1,7 @@
-"""Writes docs/studies/NAME.md: the reports' claims beside what the committed tables say.
+"""Writes docs/studies/NAME.md: the claims of the reports beside what was measured.
 
 `python scripts/make_study_pages.py` reads `docs/studies/data/NAME/PAIR.csv`, each the `cells.csv` of a run of
-`jaxnst study NAME`, and writes the pages; nothing is computed anew. Over the tables a claim holds, does not
-hold, or depends.
+`jaxnst study NAME`, and computes nothing. A claim holds, does not hold, or depends on the pair.
 """
 
 from __future__ import annotations
@@ -10,14 +9,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from study_claims import CLAIMS, Cells, Claim, Found, number, pairs_of, show
+from study_claims import CLAIMS, Cells, Claim, Finding, number, pairs_of, show
 
 from jaxnst.studies.study import read_study
 
 DOCS = Path(__file__).parent.parent / "docs" / "studies"
 
 HOW_TO_READ = (
-    "Of each pair what its table says. Losses are the parts, unweighted; metrics are means over layers: "
+    "Each pair has its own numbers. Losses are the parts, unweighted; metrics are means over layers: "
     "`content` and `style` distances (lower is nearer), `ssim` a similarity (higher is nearer). Where "
     "several cells match, losses are their geometric mean and metrics their mean. `color/style` and "
     "`sliced_wasserstein` are distances to the style too: of the colours, and of features at layers that no "
@@ -31,9 +30,9 @@ OF_LAYERS = (
 )
 
 
-def verdict(found: Sequence[Found]) -> str:
-    """Over all tables."""
-    answers = {one.holds for one in found}
+def verdict(findings: Sequence[Finding]) -> str:
+    """Summarises what all tables say of a claim."""
+    answers = {finding.holds for finding in findings}
     if not answers:
         return "not measured"
     if None in answers:
@@ -42,23 +41,25 @@ def verdict(found: Sequence[Found]) -> str:
 
 
 def table_of_claims(claims: Sequence[Claim], tables: Sequence[Cells]) -> list[str]:
-    """Markdown."""
+    """Writes claims and what was measured as a table in Markdown."""
     lines = ["| claim | measured | |", "|---|---|---|"]
     for claim in claims:
         having = [cells for cells in tables if cells.has(claim.grid)]
-        found = [claim.check(cells) for cells in having]
-        told = "<br>".join(f"*{cells.pair}*: {one.numbers}" for cells, one in zip(having, found, strict=True))
-        lines.append(f"| {claim.text} | {told} | {verdict(found)} |")
+        findings = [claim.check(cells) for cells in having]
+        numbers = "<br>".join(
+            f"*{cells.pair}*: {finding.numbers}" for cells, finding in zip(having, findings, strict=True)
+        )
+        lines.append(f"| {claim.text} | {numbers} | {verdict(findings)} |")
     return lines
 
 
 def markdown(header: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
-    """A table."""
+    """Writes a table in Markdown."""
     return [f"| {' | '.join(line)} |" for line in (header, ["---"] * len(header), *rows)]
 
 
 def _joshi_hu_tables(cells: Cells) -> list[str]:
-    """Their tables 2 and 3."""
+    """Writes tables 2 and 3 of Joshi and Hu."""
     lines = ["", f"## Table 2: layers ({cells.pair})", "", OF_LAYERS, ""]
     names = [f"{kind}-{layer}" for kind in ("content", "style") for layer in ("conv", "relu")]
     columns = [cells.pick(name) for name in names]
@@ -105,7 +106,7 @@ def _table_5(cells: Cells) -> list[str]:
 
 
 def page(name: str, tables: Sequence[Cells]) -> str:
-    """The whole page of a study."""
+    """Writes the page of a study."""
     study = read_study(name)
     notes = DOCS / "data" / name / "notes.md"
     lines = [f"# {study.title}", "", study.about, ""]
@@ -123,7 +124,7 @@ def page(name: str, tables: Sequence[Cells]) -> str:
 
 
 def main() -> None:
-    """Write every page that has tables."""
+    """Writes every page that has tables."""
     for name in CLAIMS:
         tables = [Cells(path) for path in sorted((DOCS / "data" / name).glob("*.csv"))]
         if tables:

@@ -1,6 +1,6 @@
-"""What the five reports say or ask, each as a function of a study's table that gives what was measured.
+"""The claims of the five reports, each with a function that checks it against a study's table.
 
-Of a table alone: pictures and runs are not looked at. `make_study_pages.py` writes the answers down.
+Only tables count, not pictures or runs. `make_study_pages.py` writes the answers to docs/studies.
 """
 
 from __future__ import annotations
@@ -14,23 +14,23 @@ from typing import NamedTuple
 
 import numpy as np
 
-from jaxnst import metrics
+from jaxnst.metrics import METRICS, kind
 
 PICTURE_COLUMNS = ("content", "style")
-"""Which pictures a cell is of; metrics of these names have a layer behind them."""
+"""Columns that name the pictures of a cell; metrics of these names have a layer appended."""
 
 
 class Cells:
-    """One `cells.csv`."""
+    """Holds the rows of one `cells.csv`."""
 
     def __init__(self, path: Path) -> None:
-        """Read it."""
+        """Reads the file."""
         self.pair = path.stem
         with path.open(newline="") as file:
             self.rows = list(csv.DictReader(file))
 
     def pick(self, grid: str, **labels: str | float) -> list[dict[str, str]]:
-        """Rows of a grid with these labels, in order."""
+        """Returns the rows of a grid with these labels, in order."""
         wanted = {
             axis: f"{label:g}" if isinstance(label, float | int) else label for axis, label in labels.items()
         }
@@ -41,42 +41,42 @@ class Cells:
         ]
 
     def has(self, grid: str) -> bool:
-        """Whether this table has a grid."""
+        """Says whether this table has a grid."""
         return bool(self.pick(grid))
 
     def value(self, name: str, grid: str, **labels: str | float) -> float:
-        """A loss or metric of the cells that match: of several losses the geometric mean, else the mean.
+        """Returns the geometric mean of a loss, or the mean of a metric, over the cells that match.
 
-        Not a number if one of them did not get to its end.
+        NaN if one of them did not finish.
         """
         rows = self.pick(grid, **labels)
-        found = [number(row, name) if row["ended"] == "finished" else np.nan for row in rows]
-        return float(np.exp(np.mean(np.log(found))) if name.startswith("loss/") else np.mean(found))
+        values = [number(row, name) if row["ended"] == "finished" else np.nan for row in rows]
+        return float(np.exp(np.mean(np.log(values))) if name.startswith("loss/") else np.mean(values))
 
     def along(
         self, name: str, grid: str, axis: str, values: Sequence[str | float], **labels: str | float
     ) -> list[float]:
-        """A value for each label of an axis."""
+        """Returns a value for each label of an axis."""
         return [self.value(name, grid, **{axis: value}, **labels) for value in values]
 
 
 def number(row: dict[str, str], name: str) -> float:
-    """A column, or the mean of a metric's columns; not a number where the cell has no picture."""
+    """Returns a column, or the mean of a metric's columns; NaN if the cell has no picture."""
     if name.startswith("loss/"):
         return float(row.get(name) or "nan")
 
-    found = [
+    values = [
         float(text)
         for column, text in row.items()
         if text
         and column not in PICTURE_COLUMNS
-        and name in (column, column.rpartition("/")[0], metrics.kind(column))
+        and name in (column, column.rpartition("/")[0], kind(column))
     ]
-    return float(np.mean(found)) if found else float("nan")
+    return float(np.mean(values)) if values else float("nan")
 
 
-class Found(NamedTuple):
-    """What a table says of a claim; `holds` is None where there is nothing to hold."""
+class Finding(NamedTuple):
+    """Says what a table has about a claim; `holds` is None if it cannot decide."""
 
     numbers: str
     holds: bool | None
@@ -84,31 +84,31 @@ class Found(NamedTuple):
 
 @dataclass(frozen=True)
 class Claim:
-    """Something that a report says, or that its experiment asks.
+    """Holds something that a report says, or a question of its experiment.
 
     Attributes:
-      text: in a sentence.
-      grid: that it is about; tables without it say nothing.
-      check: what a table says of it.
+      text: the claim in a sentence.
+      grid: name of the grid that decides; tables without it are skipped.
+      check: compares the claim with a table.
     """
 
     text: str
     grid: str
-    check: Callable[[Cells], Found]
+    check: Callable[[Cells], Finding]
 
 
 def show(values: Sequence[float]) -> str:
-    """Numbers in a row."""
+    """Formats numbers, separated by commas."""
     return ", ".join(f"{value:.3g}".replace("e+0", "e").replace("e+", "e") for value in values)
 
 
 def falls(values: Sequence[float]) -> bool:
-    """Each is below the one before."""
+    """Says whether every value is below its predecessor."""
     return all(b < a for a, b in itertools.pairwise(values))
 
 
 def rises(values: Sequence[float]) -> bool:
-    """Each is above the one before."""
+    """Says whether every value is above its predecessor."""
     return falls(list(values)[::-1])
 
 
@@ -121,14 +121,15 @@ def trend(
     test: Callable,
     **labels: str | float,
 ) -> Claim:
-    """A claim about how a number changes along an axis."""
+    """Makes a claim about how a number changes along an axis."""
 
-    def check(cells: Cells) -> Found:
-        found = cells.along(name, grid, axis, values, **labels)
+    def check(cells: Cells) -> Finding:
+        numbers = cells.along(name, grid, axis, values, **labels)
         where = [f"{label} {_label(value)}" for label, value in labels.items()]
         where.append(f"{axis} {', '.join(_label(value) for value in values)}")
-        return Found(
-            f"{name} at {'; '.join(where)}: {show(found)}", test(found) if np.isfinite(found).all() else None
+        return Finding(
+            f"{name} at {'; '.join(where)}: {show(numbers)}",
+            test(numbers) if np.isfinite(numbers).all() else None,
         )
 
     return Claim(text, grid, check)
@@ -139,20 +140,20 @@ def _label(value: str | float) -> str:
 
 
 def best(at: int, higher: bool = False) -> Callable[[Sequence[float]], bool]:
-    """The one in this place is the best."""
+    """Returns a test whether the value at this index is the best."""
     return lambda values: int(np.argmax(values) if higher else np.argmin(values)) == at
 
 
 def _fall_done(
     grid: str, by: int, first: int, last: int, least: float | None = None
-) -> Callable[[Cells], Found]:
-    """95 % of the fall are done, or the loss is already less than `least` times the last."""
+) -> Callable[[Cells], Finding]:
+    """Checks whether 95 % of the fall is done, or the loss is below `least` times the last one."""
 
-    def check(cells: Cells) -> Found:
+    def check(cells: Cells) -> Finding:
         begun, there, ended = cells.along("loss/total", grid, "steps", (first, by, last))
         share = (begun - there) / (begun - ended)
         left = there / ended
-        return Found(
+        return Finding(
             f"{share:.2%} of the fall between steps {first} and {last} is done at {by}; the total is then "
             f"{left:.2f} times the last",
             share > 0.95 if least is None else left < least,
@@ -161,25 +162,25 @@ def _fall_done(
     return check
 
 
-def _seeds(cells: Cells) -> Found:
+def _seeds(cells: Cells) -> Finding:
     total = cells.along("loss/total", "iterations", "seed", (0, 2019), steps=1000)
     similar = cells.along("ssim", "iterations", "seed", (0, 2019), steps=1000)
     apart = abs(total[0] / total[1] - 1)
-    return Found(f"total {show(total)}, {apart:.1%} apart; ssim {show(similar)}", apart < 0.05)
+    return Finding(f"total {show(total)}, {apart:.1%} apart; ssim {show(similar)}", apart < 0.05)
 
 
-def _relu_beats_conv(kind: str, name: str) -> Callable[[Cells], Found]:
-    """Subset by subset, by a metric that no trial optimises: of pixels, or at other layers."""
-    higher = metrics.METRICS[name].higher_is_better
+def _relu_beats_conv(kind: str, name: str) -> Callable[[Cells], Finding]:
+    """Compares subset by subset, by a metric that no trial optimises: of pixels, or at other layers."""
+    higher = METRICS[name].higher_is_better
 
-    def check(cells: Cells) -> Found:
+    def check(cells: Cells) -> Finding:
         conv, relu = (
             [number(row, name) for row in cells.pick(f"{kind}-{layer}")] for layer in ("conv", "relu")
         )
         if not np.isfinite([*conv, *relu]).all():
-            return Found(f"{name}: not all cells have ended", None)
+            return Finding(f"{name}: not all cells have ended", None)
         better = sum(b > a if higher else b < a for a, b in zip(conv, relu, strict=True))
-        return Found(
+        return Finding(
             f"{name}: ReLU is better in {better} of {len(conv)} choices of layers; medians: conv "
             f"{np.median(conv):.4g}, ReLU {np.median(relu):.4g}",
             better * 2 > len(conv),
@@ -188,57 +189,59 @@ def _relu_beats_conv(kind: str, name: str) -> Callable[[Cells], Found]:
     return check
 
 
-def _optimizers(cells: Cells) -> Found:
+def _optimizers(cells: Cells) -> Finding:
     rows = cells.pick("optimizer")
     total = {row["optimizer"]: number(row, "loss/total") for row in rows if row["ended"] == "finished"}
     diverged = [row["optimizer"] for row in rows if row["ended"] != "finished"]
-    told = "; ".join(f"{name}: {show([value])}" for name, value in total.items())
-    told += f"; diverged: {', '.join(diverged)}" if diverged else ""
+    text = "; ".join(f"{name}: {show([value])}" for name, value in total.items())
+    text += f"; diverged: {', '.join(diverged)}" if diverged else ""
     adam = [value for name, value in total.items() if name.startswith("adam")]
-    return Found(f"total {told}", total.get("lbfgs 1", np.inf) < min(adam, default=np.inf))
+    return Finding(f"total {text}", total.get("lbfgs 1", np.inf) < min(adam, default=np.inf))
 
 
-def _revised(name: str) -> Callable[[Cells], Found]:
-    def check(cells: Cells) -> Found:
+def _revised(name: str) -> Callable[[Cells], Finding]:
+    def check(cells: Cells) -> Finding:
         pairs = pairs_of(cells)
         ratios = [number(revised, name) / number(baseline, name) for baseline, revised in pairs.values()]
         better = sum(ratio < 1 for ratio in ratios)
-        told = f"revised is nearer in {better} of {len(ratios)} pairs, median ratio {np.median(ratios):.3g}"
-        return Found(f"{name}: {told}", better * 2 > len(ratios))
+        text = f"revised is nearer in {better} of {len(ratios)} pairs, median ratio {np.median(ratios):.3g}"
+        return Finding(f"{name}: {text}", better * 2 > len(ratios))
 
     return check
 
 
 def pairs_of(cells: Cells) -> dict[tuple[str, str], tuple[dict[str, str], dict[str, str]]]:
-    """Baseline and revised of each pair of two different pictures."""
-    found: dict[tuple[str, str], dict[str, dict[str, str]]] = {}
+    """Returns the baseline and the revised row of each pair of two different pictures."""
+    pairs: dict[tuple[str, str], dict[str, dict[str, str]]] = {}
     for row in cells.pick("pairs"):
         if row["content"] != row["style"]:
-            found.setdefault((row["content"], row["style"]), {})[row["preset"]] = row
-    return {key: (of["joshi-hu"], of["joshi-hu-revised"]) for key, of in found.items()}
+            pairs.setdefault((row["content"], row["style"]), {})[row["preset"]] = row
+    return {key: (rows["joshi-hu"], rows["joshi-hu-revised"]) for key, rows in pairs.items()}
 
 
-def _told(grid: str, axis: str, names: Sequence[str], **labels: str | float) -> Callable[[Cells], Found]:
-    """What was measured, where a report's experiment asks and claims nothing that we know of."""
+def _measured(
+    grid: str, axis: str, names: Sequence[str], **labels: str | float
+) -> Callable[[Cells], Finding]:
+    """Lists what was measured, where the report makes no claim that we know of."""
 
-    def check(cells: Cells) -> Found:
+    def check(cells: Cells) -> Finding:
         rows = cells.pick(grid, **labels)
-        told = (
+        text = (
             f"{row[axis]}: {', '.join(f'{name} {show([number(row, name)])}' for name in names)}"
             for row in rows
         )
-        return Found("; ".join(told), None)
+        return Finding("; ".join(text), None)
 
     return check
 
 
-def _between(cells: Cells) -> Found:
-    told, holds = [], []
+def _between(cells: Cells) -> Finding:
+    text, holds = [], []
     for name in ("ssim", "style"):
         first, second, *others = cells.along(name, "guidelines", "preset", PRESETS)
-        told.append(f"{name}: {show([first, second])}, between them {show(others)}")
+        text.append(f"{name}: {show([first, second])}, between them {show(others)}")
         holds += [min(first, second) <= other <= max(first, second) for other in others]
-    return Found("; ".join(told), all(holds))
+    return Finding("; ".join(text), all(holds))
 
 
 BLENDS, RATES = (0.3, 0.5, 0.7), (0.4, 0.7, 1.0)
@@ -341,10 +344,12 @@ CLAIMS: dict[str, tuple[Claim, ...]] = {
         Claim(
             "One style to two contents",
             "contents",
-            _told("contents", "content", ("loss/style", "style", "ssim")),
+            _measured("contents", "content", ("loss/style", "style", "ssim")),
         ),
         Claim(
-            "128 and 512 pixels", "sizes", _told("sizes", "size", ("content", "ssim", "style", "color/style"))
+            "128 and 512 pixels",
+            "sizes",
+            _measured("sizes", "size", ("content", "ssim", "style", "color/style")),
         ),
     ),
     "wang": (

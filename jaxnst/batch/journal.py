@@ -206,7 +206,7 @@ def _locked(lock: Path, argument: str, seconds: float = 0) -> Iterator[bool]:
         with files.locked(lock, seconds) as locked:
             yield locked
     except OSError as error:
-        if error.filename not in (str(lock), lock):
+        if error.filename is None or Path(error.filename).name != lock.name:
             raise
         raise InputError(
             f"{argument}: {str(lock.parent)!r} cannot be used ({error.strerror}); choose another."

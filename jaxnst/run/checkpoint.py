@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import hashlib
 import json
 import logging
 import math
 import numbers
 import os
+import shutil
 import time
 import warnings
 from collections.abc import Iterator, Mapping
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import jax
@@ -45,6 +48,9 @@ EXTENSIONS = (".h5", ".hdf5")
 
 DECIDE_TILES = ("size", "optimizer", "history_size", "line_search", "statistic")
 """Settings that decide whether there are tiles, and how large."""
+
+METADATA_BYTES = 1_000_000
+"""An upper bound of what a checkpoint holds beside its arrays."""
 
 MOST_NAMED = 4
 """Differing settings that a refusal names."""
@@ -240,7 +246,9 @@ class Checkpoint(Hook):
                 None if state is None or scale is None else scale.save(state)
             )  # by all processes of the run
             if jax.process_index() == 0:
-                array_file.save(self.path, *self._contents(self._record, picture, saved, ended, why))
+                arrays, about = self._contents(self._record, picture, saved, ended, why)
+                _check_space(self.path, arrays)
+                array_file.save(self.path, arrays, about)
         except (OSError, MemoryError, jax.errors.JaxRuntimeError) as error:
             if isinstance(error, jax.errors.JaxRuntimeError) and not is_out_of_memory(error):
                 raise
@@ -265,6 +273,13 @@ class Checkpoint(Hook):
             arrays |= {f"leaves/{index:04d}": leaf for index, leaf in enumerate(saved.leaves)}
             about |= {"step": saved.step, "scale": saved.scale}
         return arrays, about
+
+
+def _check_space(path: Path, arrays: Mapping[str, np.ndarray]) -> None:
+    """Raises an OSError where the disk is too full for a file, since HDF5 does not survive a failed write."""
+    needed = sum(array.nbytes for array in arrays.values()) + METADATA_BYTES
+    if shutil.disk_usage(path.parent).free < needed:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
 
 def _group(arrays: Mapping[str, np.ndarray], prefix: str) -> dict[str, np.ndarray]:

@@ -49,6 +49,7 @@ class Result:
       snapshots: `{step: array}` for every step asked for.
       final_losses: the losses of the finished picture, where they were asked for.
       snapshot_seconds: `{step: seconds}` since the start of the run.
+      together: number of pictures that were made at once, which share these seconds.
     """
 
     array: Float[np.ndarray, "h w 3"]
@@ -60,6 +61,7 @@ class Result:
     snapshots: dict[int, Float[np.ndarray, "h w 3"]]
     final_losses: dict[str, float] = field(default_factory=dict)
     snapshot_seconds: dict[int, float] = field(default_factory=dict)
+    together: int = 1
 
     @property
     def image(self) -> PIL.Image.Image:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 import functools
+import inspect
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -17,7 +18,7 @@ import jax
 import jax.numpy as jnp
 
 from jaxnst.core import objective, solver, tiling
-from jaxnst.core.compilation import jit
+from jaxnst.core.compilation import OPTIONS, jit
 from jaxnst.core.sharding import ONE_DEVICE, Placement
 from jaxnst.io.array_file import leaves_of, with_leaves
 from jaxnst.run.state import SavedState, State
@@ -121,10 +122,14 @@ class Whole(Steps):
 
     def step(self, size: Size, inputs: solver.Inputs, state: State) -> tuple[State, Losses]:
         """Does one step as one compiled program."""
-        variable, optimizer, key = state.solver
-        kept, used_up = (variable, state.good, state.alive), (optimizer, key)
-        arrays, losses = _step(self, size, inputs, kept, used_up)
+        arrays, losses = _step(self, size, inputs, *_kept_and_used_up(state))
         return State(state.step + 1, state.scale, *arrays), losses
+
+    def lower(self, size: Size, inputs: solver.Inputs, state: State) -> jax.stages.Lowered:
+        """Lowers the program of a step for arrays, or for `jax.ShapeDtypeStruct`s that have shardings."""
+        compiler_options = OPTIONS.get(jax.default_backend())
+        step = jax.jit(inspect.unwrap(_step), compiler_options=compiler_options, **_STEP_ARGUMENTS)
+        return step.lower(self, size, inputs, *_kept_and_used_up(state))
 
 
 @dataclass(frozen=True)
@@ -204,17 +209,25 @@ def _start(steps: Steps, inputs: solver.Inputs, images: Array, keys: PRNGKeyArra
 
 # The variable is not donated, so that a hook may still read its picture when the next step is on its way. The
 # optimiser's history, many times larger, is.
-@functools.partial(jit, static_argnums=(0, 1), donate_argnums=4)
+_STEP_ARGUMENTS: dict[str, Any] = {"static_argnums": (0, 1), "donate_argnums": 4}
+
+
+def _kept_and_used_up(state: State) -> tuple[Any, Any]:
+    variable, optimizer, key = state.solver
+    return (variable, state.good, state.alive), (optimizer, key)
+
+
+@functools.partial(jit, **_STEP_ARGUMENTS)
 def _step(steps: Steps, size: Size, inputs: solver.Inputs, kept: Any, used_up: Any) -> Any:
     placement = steps.placement
+    problem = placement.padded_problem(steps.problem, size[0])
 
     def step(inputs: solver.Inputs, variable: Array, good: Array, alive: Array, *rest: Any) -> Any:
         before = solver.State(variable, *rest)
-        moved, losses = solver.step(steps.problem, inputs, before, placement.look)
+        moved, losses = solver.step(problem, inputs, before, placement.look)
         return guarded(variable, good, alive, moved, losses)
 
-    arrays = placement.cut((*kept, *used_up), size[0])
-    arrays, losses = steps.over_lanes(step, inputs)(inputs, *arrays)
+    arrays, losses = steps.over_lanes(step, inputs)(inputs, *kept, *used_up)
     return placement.spread(arrays, steps.axes is not None), losses
 
 

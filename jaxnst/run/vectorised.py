@@ -137,6 +137,7 @@ def run_plans(
             snapshots={step: snapshot[lane] for step, snapshot in record.snapshots.items() if step <= done},
             final_losses={name: float(losses[lane]) for name, losses in last_losses.items()},
             snapshot_seconds=record.snapshot_seconds,
+            together=count,
         )
 
     return [result(lane, plan) for lane, plan in enumerate(plans)]

@@ -149,12 +149,10 @@ def _check_apart(where: str, axes: Mapping[str, Points], fixed: Mapping[str, Any
     """Refuses too many cells, and a setting that two axes, or an axis and the grid, both set."""
     if (count := math.prod(map(len, axes.values()))) > MOST_CELLS:
         raise InputError(f"study: {where} has {count} cells; at most {MOST_CELLS} are possible.")
-    sets = {axis: {name for point in points.values() for name in point} for axis, points in axes.items()}
-    for axis, names in sets.items():
-        for name in sorted(names & fixed.keys()):
-            raise InputError(f"study: {where}: the axis {axis} and settings both set {name}; take one away.")
-    for first, second in itertools.combinations(sets, 2):
-        for name in sorted(sets[first] & sets[second]):
-            raise InputError(
-                f"study: {where}: the axes {first} and {second} both set {name}; take it from one of them."
-            )
+    setters = {"settings": set(fixed)} | {
+        f"the axis {axis}": {name for point in points.values() for name in point}
+        for axis, points in axes.items()
+    }
+    for (first, names), (second, others) in itertools.combinations(setters.items(), 2):
+        for name in sorted(names & others):
+            raise InputError(f"study: {where}: {second} and {first} both set {name}; take one away.")

@@ -191,11 +191,6 @@ def loss_curves(curves: Mapping[str, Curves], title: str = "", panel_width: floa
     return figure
 
 
-def short(value: float) -> str:
-    """Formats a number with three digits."""
-    return f"{value:.3g}".replace("e+0", "e").replace("e+", "e")
-
-
 def _style(panel: Axes, name: str, values: Float[np.ndarray, " values"]) -> None:
     panel.set_yscale("log", nonpositive="mask")
     positive = values[values > 0]
@@ -203,7 +198,7 @@ def _style(panel: Axes, name: str, values: Float[np.ndarray, " values"]) -> None
     decades = LogLocator(subs=(1.0,) if ratio > 100 else (1.0, 2.0, 5.0), numticks=6)
     panel.yaxis.set_major_locator(MaxNLocator(4) if ratio < 4 else decades)
     panel.yaxis.set_minor_locator(NullLocator())
-    panel.yaxis.set_major_formatter(FuncFormatter(lambda value, _: short(value)))
+    panel.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:.3g}".replace("e+0", "e")))
     panel.xaxis.set_major_locator(MaxNLocator(5, integer=True))
     panel.set_title(name, fontsize=9, loc="left", color=INK)
     panel.tick_params(labelsize=7, colors=FAINT)

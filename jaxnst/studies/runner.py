@@ -112,7 +112,7 @@ def run_study(
                     if not isinstance(result, Result) or result.ended is Ended.out_of_memory:
                         failures[run] = _reason(result)
                     else:
-                        results.write_run(folders[run], run, result, getattr(result, "together", 1), device)
+                        results.write_run(folders[run], run, result, result.together, device)
                     show()
         except Interrupted:
             interrupted = True

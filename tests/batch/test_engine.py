@@ -1,154 +1,209 @@
-"""Many pairs: each result is the single run's, whatever its neighbours do."""
+"""Many pairs: each result is the single run's, whatever the other pairs do."""
 
 import contextlib
-import weakref
+import logging
+import os
+import signal
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 import pytest
+from failing import FLAT, NOISY, FailsOnFlat
 from pictures import refusal
 
 import jaxnst
-from jaxnst.batch import engine as batch
-from jaxnst.batch import groups
+from jaxnst.batch import engine
+from jaxnst.batch.jobs import Job
 from jaxnst.errors import TooLargeError
-from jaxnst.run import loop as run
-from jaxnst.run import vectorised as lanes
+from jaxnst.run import vectorised
+from jaxnst.run.plan import Pictures
 
-FAST = {
+SETTINGS = {
     "size": 32,
     "steps": 3,
     "content_layers": ("relu2_1",),
     "style_layers": ("relu1_1", "relu2_1"),
-    "progress": False,
 }
+FAST = SETTINGS | {"progress": False}
+
+SHALLOW = {"size": 32, "steps": 3, "content_layers": ("conv1_1",), "style_layers": ("conv1_1",)}
 
 
 @pytest.fixture(scope="module")
 def pictures():
     generator = np.random.default_rng(0)
     coarse = [generator.random((6, 8, 3)) for _ in range(5)]
-    return [np.clip(jax.image.resize(of, (48, 64, 3), "cubic"), 0, 1).astype(np.float32) for of in coarse]
+    smooth = [jax.image.resize(array, (48, 64, 3), "cubic") for array in coarse]
+    return [np.clip(array, 0, 1).astype(np.float32) for array in smooth]
 
 
-def alone(content, style, **settings):
+def stylize(content, style, **settings):
     return jaxnst.stylize(content, style, **FAST | settings)
 
 
-def assert_same(found, expected):
-    np.testing.assert_allclose(found.array, expected.array, rtol=0, atol=1e-4)
-    assert found.ended == expected.ended
-    assert found.config == expected.config
+def assert_same(result, expected):
+    np.testing.assert_allclose(result.array, expected.array, rtol=0, atol=1e-4)
+    assert result.ended == expected.ended
+    assert result.config == expected.config
     for name, losses in expected.history.items():
-        np.testing.assert_allclose(found.history[name], losses, rtol=1e-3)
+        np.testing.assert_allclose(result.history[name], losses, rtol=1e-3)
 
 
 def test_each_result_is_that_of_the_single_run(pictures):
-    """With several sizes among them, and settings of their own."""
+    """With two sizes among them, and settings of their own."""
     contents = [pictures[0], pictures[1][:40], pictures[2], pictures[3]]
     configs = [
-        jaxnst.Config(**{name: value for name, value in FAST.items() if name != "progress"}, **own)
+        jaxnst.Config(**SETTINGS, **own)
         for own in ({}, {}, {"style_weight": 5.0, "seed": 3, "start": "blend"}, {"learning_rate": 0.5})
     ]
-    found = jaxnst.stylize_batch(contents, pictures[4], config=configs, progress=False)
-    for content, config, result in zip(contents, configs, found, strict=True):
+    results = jaxnst.stylize_batch(contents, pictures[4], config=configs, progress=False)
+    for content, config, result in zip(contents, configs, results, strict=True):
         assert_same(result, jaxnst.stylize(content, pictures[4], config=config, progress=False))
 
 
 def test_crossed_pairs_come_content_by_content(pictures):
-    found = jaxnst.stylize_batch(pictures[:2], pictures[2:4], crossed=True, **FAST)
-    expected = [alone(content, style) for content in pictures[:2] for style in pictures[2:4]]
-    for one, other in zip(found, expected, strict=True):
-        assert_same(one, other)
+    results = jaxnst.stylize_batch(pictures[:2], pictures[2:4], crossed=True, **FAST)
+    expected = [stylize(content, style) for content in pictures[:2] for style in pictures[2:4]]
+    for result, single in zip(results, expected, strict=True):
+        assert_same(result, single)
 
 
-def test_a_lane_that_diverges_leaves_the_others_alone(pictures):
+def test_one_picture_may_serve_all_pairs(pictures):
+    results = jaxnst.stylize_batch(pictures[0], pictures[2:4], **FAST)
+    for result, style in zip(results, pictures[2:4], strict=True):
+        assert_same(result, stylize(pictures[0], style))
+
+
+def test_a_pair_that_diverges_leaves_the_others_alone(pictures):
     configs = [jaxnst.Config(max_step=0.0, clamp=False, learning_rate=rate) for rate in (1.0, 1e30, 1.0)]
-    found = jaxnst.stylize_batch(pictures[:3], pictures[4], config=configs, **FAST)
-    assert [result.ended for result in found] == ["finished", "diverged", "finished"]
-    assert np.isfinite(found[1].array).all()
-    for index, result in enumerate(found):
+    results = jaxnst.stylize_batch(pictures[:3], pictures[4], config=configs, **FAST)
+    assert [result.ended for result in results] == ["finished", "diverged", "finished"]
+    assert np.isfinite(results[1].array).all()
+    for index, result in enumerate(results):
         with pytest.warns(UserWarning) if index == 1 else contextlib.nullcontext():
             expected = jaxnst.stylize(pictures[index], pictures[4], config=configs[index], **FAST)
         assert len(result.history["total"]) == len(expected.history["total"])
         assert_same(result, expected)
 
 
-def test_what_fails_halves_the_batch(pictures, monkeypatch):
-    """What is computed together is cut until it fits; a pair that never does is reported alone."""
-    seen, run_plan = [], groups.run_plan
-
-    def together(plans):
-        seen.append(len(plans))
-        raise RuntimeError("whatever it is")
-
-    def alone(plan, *given, **settings):
-        if plan.config.seed == 7:
-            raise RuntimeError("whatever it is")
-        return run_plan(plan, *given, **settings)
-
-    monkeypatch.setattr(lanes, "optimise", together)
-    monkeypatch.setattr(groups, "run_plan", alone)
-    settings = {name: value for name, value in FAST.items() if name != "progress"}
-    configs = [jaxnst.Config(**settings, seed=seed).checked() for seed in (1, 7, 2)]
-    pairs = [batch.Pair(batch.Pictures(pictures[0], [pictures[4]]), config) for config in configs]
-    found = dict(batch.work_through(pairs, None))
-    assert seen[0] == 3
-    assert isinstance(found[1], RuntimeError)
-    assert found[0].ended == found[2].ended == "finished"
+def test_a_pair_whose_first_picture_has_no_loss_leaves_the_others_alone(pictures):
+    """Its weight makes the loss infinite; alone, the run would be refused."""
+    configs = [jaxnst.Config(style_weight=weight) for weight in (10.0, 3e38)]
+    settings = FAST | {"statistic": "covariance"}
+    results = jaxnst.stylize_batch(pictures[:2], pictures[4], config=configs, **settings)
+    assert results[0].ended == "finished"
+    assert "the loss of the first picture is not a finite number" in str(results[1])
 
 
-def test_memory_that_runs_out_in_tiles_is_the_pairs_own_affair(pictures, monkeypatch):
-    step = run._step_in_tiles
+@pytest.fixture
+def jobs(pictures):
+    """Makes jobs whose pictures can be computed together, from their own settings and shared ones."""
 
-    def short_of_memory(tile, problem, inputs, variable, memory):
-        if variable.shape[0] == 96:
-            raise jax.errors.JaxRuntimeError("RESOURCE_EXHAUSTED: Out of memory")
-        return step(tile, problem, inputs, variable, memory)
+    def make(*own_settings, **settings):
+        return [
+            Job(
+                Pictures(pictures[0], [pictures[4]]),
+                jaxnst.Config(**SHALLOW | settings | own).checked(),
+            )
+            for own in own_settings
+        ]
 
-    monkeypatch.setattr(run, "_step_in_tiles", short_of_memory)
-    contents = [np.ones((96, 64, 3), np.float32), pictures[0]]
-    found = jaxnst.stylize_batch(contents, pictures[4], **FAST | {"size": 96}, tile=64)
-    assert isinstance(found[0], TooLargeError)
-    assert found[1].ended == "finished"
+    return make
 
 
-def test_memory_that_runs_out_leaves_the_last_good_picture(pictures, monkeypatch):
-    """Of a pair that is alone already: after a step it has a picture, and the others are whole."""
-    step, large, steps = run._step, [], []
+def test_a_group_that_fails_is_halved_until_the_pair_at_fault_is_alone(jobs):
+    """Whatever the error: here it comes from a statistic of the user's own."""
+    statistic = FailsOnFlat(ZeroDivisionError, "for a reason of its own")
+    results = dict(engine.run_jobs(jobs(NOISY, FLAT, NOISY | {"seed": 2}, statistic=(statistic,))))
+    assert "for a reason of its own" in str(results[1])
+    assert results[0].ended == results[2].ended == "finished"
+    assert statistic.evaluations in (2, 3)  # with both others, perhaps with one, and alone
 
-    def short_together(plans):
-        del plans
-        large.append(weakref.ref(array := jnp.ones(1000)))
-        raise jax.errors.JaxRuntimeError(f"RESOURCE_EXHAUSTED: Out of memory after {array.size}")
 
-    def short_alone(problem, inputs, *state):
-        assert large[0]() is None, "what failed still has its memory"
-        steps.append(inputs.learning_rate == 0.5)
-        if steps[-1] and sum(steps) > 1:  # whichever pair comes first
-            raise jax.errors.JaxRuntimeError("RESOURCE_EXHAUSTED: Out of memory")
-        return step(problem, inputs, *state)
+@pytest.mark.parametrize("error", [ZeroDivisionError, MemoryError])
+def test_a_group_that_failed_keeps_no_memory(jobs, monkeypatch, error):
+    """The arrays of all four pairs are gone when the first half is done, those of two when the next is."""
+    monkeypatch.setattr(logging.getLogger("jax"), "propagate", False)  # pytest keeps errors that are logged
+    statistic, shapes = FailsOnFlat(error, "out of memory"), []
+    for _ in engine.run_jobs(jobs(NOISY, FLAT, NOISY, NOISY, statistic=(statistic,))):
+        shapes.append([array.shape for array in jax.live_arrays() if array.shape[-3:] == (24, 32, 3)])
+    assert statistic.evaluations >= 3
+    assert shapes == [[]] * 4
 
-    monkeypatch.setattr(lanes, "optimise", short_together)
-    monkeypatch.setattr(run, "_step", short_alone)
-    settings = {name: value for name, value in FAST.items() if name != "progress"}
-    configs = [jaxnst.Config(**settings, learning_rate=rate).checked() for rate in (1.0, 0.5)]
-    pairs = [batch.Pair(batch.Pictures(pictures[0], [pictures[4]]), config) for config in configs]
+
+def test_memory_that_runs_out_for_a_pair_leaves_its_last_good_picture(jobs):
+    """Memory runs out for two pairs together, and again at the second step of the larger one alone."""
+    statistic = FailsOnFlat(MemoryError, "out of memory", at=(1, 3))
     with pytest.warns(UserWarning, match="memory ran out at step 2"):
-        found = dict(batch.work_through(pairs, None))
-    assert found[0].ended == "finished"
-    assert found[1].ended == "out of memory"
-    assert len(found[1].history["total"]) == 1
-    assert np.isfinite(found[1].array).all()
+        results = dict(engine.run_jobs(jobs(NOISY, FLAT, statistic=(statistic,))))
+    assert results[0].ended == "finished"
+    assert results[1].ended == "out of memory"
+    assert len(results[1].history["total"]) == 1
+    np.testing.assert_allclose(results[1].array, 1, atol=1e-6)
 
 
-def test_pairs_that_cannot_be_are_refused_before_work_starts(pictures, monkeypatch, tmp_path):
-    monkeypatch.setattr(batch, "work_through", None)
+def test_memory_that_runs_out_in_tiles_is_the_error_of_that_pair(pictures):
+    """Before its first step is done; the other pairs are still made."""
+    statistic = FailsOnFlat(MemoryError, "out of memory")
+    configs = [jaxnst.Config(**SHALLOW | own).replace(size=96) for own in (FLAT, NOISY)]
+    results = jaxnst.stylize_batch(
+        [pictures[0]] * 2, pictures[4], config=configs, statistic=(statistic,), tile=64, progress=False
+    )
+    assert isinstance(results[0], TooLargeError)
+    assert results[1].ended == "finished"
+
+
+def test_a_picture_that_cannot_be_read_is_the_error_of_its_job(jobs, tmp_path):
+    first, second, third = jobs({}, {}, {"seed": 2})
+    broken = Job(Pictures(tmp_path / "none.png", second.pictures.styles), second.config)
+    results = dict(engine.run_jobs([first, broken, third]))
+    assert str(results[1]).startswith("content: there is no file")
+    assert results[0].ended == results[2].ended == "finished"
+
+
+def test_jobs_are_taken_from_as_they_are_needed(jobs, monkeypatch):
+    monkeypatch.setattr(engine, "AHEAD", 6)
+    monkeypatch.setattr(vectorised, "MOST_LANES", 2)
+    taken = []
+    results = engine.run_jobs(taken.append(job) or job for job in jobs(*[{"steps": 1}] * 12))
+    next(results)
+    assert len(taken) <= 6
+    numbers = [number for number, _ in results]
+    assert len(numbers) == 11
+    assert len(taken) == 12
+
+
+def test_no_jobs_have_no_results():
+    assert list(engine.run_jobs([])) == []
+
+
+def test_ctrl_c_ends_a_batch_between_two_steps(pictures):
+    class Interrupts(FailsOnFlat):
+        def look(self, seen):
+            os.kill(os.getpid(), signal.SIGINT)
+            return np.float32(0)
+
+    before = signal.getsignal(signal.SIGINT)
+    with pytest.raises(KeyboardInterrupt):
+        jaxnst.stylize_batch(
+            pictures[:2], pictures[4], **SHALLOW | {"steps": 1000}, statistic=Interrupts(None), progress=False
+        )
+    assert signal.getsignal(signal.SIGINT) is before
+
+
+def test_pairs_that_cannot_work_are_refused_before_the_first_step(pictures, tmp_path):
+    statistic = FailsOnFlat(AssertionError, "a step was done")
+    settings = SHALLOW | FLAT | {"statistic": statistic, "progress": False}
     assert "3 and 2" in refusal(jaxnst.stylize_batch, pictures[:3], pictures[:2])
     assert refusal(jaxnst.stylize_batch, [], pictures[0]).startswith("contents:")
-    message = refusal(jaxnst.stylize_batch, [pictures[0], tmp_path / "none.png"], pictures[1])
+    contents = [pictures[0], tmp_path / "none.png"]
+    message = refusal(jaxnst.stylize_batch, contents, pictures[1], **settings)
     assert message.startswith("pair 2: content:")
+    configs = [jaxnst.Config(), jaxnst.Config(steps=0)]
+    assert refusal(jaxnst.stylize_batch, pictures[:2], pictures[2], config=configs).startswith(
+        "pair 2: steps:"
+    )
     assert "config: 1 for 2" in refusal(
         jaxnst.stylize_batch, pictures[:2], pictures[2], config=[jaxnst.Config()]
     )
+    assert statistic.evaluations == 0

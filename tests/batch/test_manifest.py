@@ -74,7 +74,9 @@ def test_what_is_no_manifest_is_refused(jobs_in, tmp_path):
     assert "cannot be read" in refusal(read_jobs, [str(tmp_path)], jaxnst.Config())
     assert "cannot be read" in refusal(jobs_in, "content,style\né.png,b.png\n", encoding="latin-1")
     assert "3 paths" in refusal(read_jobs, ["a", "b", "c"], jaxnst.Config())
-    assert refusal(read_jobs, [str(tmp_path), "none"], jaxnst.Config()).startswith("style: 'none' is no folder")
+    assert refusal(read_jobs, [str(tmp_path), "none"], jaxnst.Config()).startswith(
+        "style: 'none' is no folder"
+    )
     assert "no pairs" in refusal(read_jobs, [str(tmp_path), str(tmp_path)], jaxnst.Config())
     assert "'.gif'" in refusal(read_jobs, [str(tmp_path)] * 2, jaxnst.Config(), ".gif")
 

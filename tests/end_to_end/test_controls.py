@@ -11,13 +11,12 @@ from pictures import refusal
 from PIL import Image
 
 import jaxnst
-from jaxnst.config import build as translate
+from jaxnst.config.build import to_objective, to_problem
 from jaxnst.core import color, objective, solver
 from jaxnst.core.transforms import RandomShift
 from jaxnst.io.images import fit_size, read_image, resize
-from jaxnst.run import plan
-from jaxnst.run import scale as inputs
-from jaxnst.run.scale import render_at, targets_at
+from jaxnst.run.plan import Pictures, prepare
+from jaxnst.run.scale import inputs_at
 
 FAST = {
     "size": 48,
@@ -51,17 +50,19 @@ def test_scales_go_by_any_factor_with_steps_of_their_own(pictures):
     assert max(np.diff(result.history["total"][:3])) < 0
 
 
-def test_style_scale_sets_the_size_of_the_style(pictures, monkeypatch):
-    seen = []
-    monkeypatch.setattr(
-        inputs, "_targets", lambda of, params, content, styles, *_: seen.append(styles[0].shape)
-    )
-    given = plan.Pictures(pictures[0], [pictures[1][:30]])
-    targets_at(plan.prepare(given, jaxnst.Config(**CORE, style_scale=0.5).checked()), (36, 48))
-    assert seen == [(18, 24, 3)]
+def test_style_scale_sets_the_size_of_the_style(pictures):
+    """A style picture that has that size already is the same style; at another scale it is not."""
+    photo, style = pictures[0], pictures[1][:30]
+    scaled = resize(style, (18, 24))
+    half = [
+        jaxnst.evaluate(photo, photo, picture, style_scale=0.5, **SETTINGS) for picture in (style, scaled)
+    ]
+    assert half[0]["style"] == pytest.approx(half[1]["style"], rel=1e-5)
+    whole = jaxnst.evaluate(photo, photo, style, style_scale=1.0, **SETTINGS)
+    assert abs(whole["style"] / half[0]["style"] - 1) > 0.05
 
 
-CORE = {name: value for name, value in FAST.items() if name != "progress"}
+SETTINGS = {name: value for name, value in FAST.items() if name != "progress"}
 
 
 @pytest.mark.parametrize("kind", ["luminance", "cholesky", "pca", "histogram"])
@@ -103,11 +104,11 @@ def test_each_half_has_its_own_style(pictures, halves):
     result = jaxnst.stylize(photo, styles, content_masks=halves, **settings)
     for half, (own, other) in ((np.s_[:, :24], styles), (np.s_[:, 24:], styles[::-1])):
         cut = result.array[half]
-        losses = [
+        own_losses, other_losses = (
             jaxnst.evaluate(cut, None, style, result.config.replace(content_masks=()))
             for style in (own, other)
-        ]
-        assert losses[0]["style"] < 0.5 * losses[1]["style"]
+        )
+        assert own_losses["style"] < 0.5 * other_losses["style"]
 
 
 def test_a_region_without_a_style_keeps_the_photo(pictures, halves):
@@ -197,8 +198,8 @@ def test_a_saved_reconstruction_can_be_made_again(pictures):
         again = jaxnst.reconstruct(pictures[1], config=first.config, progress=False)
         np.testing.assert_array_equal(first.array, again.array)
         assert first.config.start == "noise"
-    of_preset = jaxnst.reconstruct(pictures[1], "relu2_1", preset="jaiswal", **small)
-    assert of_preset.history["content"][0] > 0  # not from the picture itself
+    preset = jaxnst.reconstruct(pictures[1], "relu2_1", preset="jaiswal", **small)
+    assert preset.history["content"][0] > 0  # not from the picture itself
 
 
 def test_colours_come_from_the_styles_own_region(pictures, halves):
@@ -207,9 +208,9 @@ def test_colours_come_from_the_styles_own_region(pictures, halves):
     photo[:, :24], photo[:, 24:] = [0.8, 0.2, 0.2], [0.2, 0.2, 0.8]
     photo += 0.1 * np.random.default_rng(0).random(photo.shape, np.float32)
     noise = np.random.default_rng(1).random((2, 40, 40, 3), np.float32)
-    config = jaxnst.Config(**CORE, color="cholesky").checked()
-    prepared = plan.prepare(plan.Pictures(photo, list(noise), halves), config)
-    for style, half in zip(prepared.styles, (photo[:, :24], photo[:, 24:]), strict=True):
+    config = jaxnst.Config(**SETTINGS, color="cholesky").checked()
+    plan = prepare(Pictures(photo, list(noise), halves), config)
+    for style, half in zip(plan.styles, (photo[:, :24], photo[:, 24:]), strict=True):
         np.testing.assert_allclose(style.mean((0, 1)), half.mean((0, 1)), atol=0.01)
 
 
@@ -224,16 +225,16 @@ def test_regions_move_with_the_random_shift(pictures, halves):
     shift, key = RandomShift(0.9), jax.random.key(3)
     left = jnp.asarray(halves[0])
     as_picture = shift(jnp.stack([left] * 3, axis=-1), key)[..., 0]
-    config = jaxnst.Config(**CORE | {"style_layers": ("relu1_1",)}).checked()
-    seen = objective.view(
-        translate.to_objective(config),
-        plan.prepare(plan.Pictures(pictures[0], [pictures[1]]), config).params,
+    config = jaxnst.Config(**SETTINGS | {"style_layers": ("relu1_1",)}).checked()
+    view = objective.view(
+        to_objective(config),
+        prepare(Pictures(pictures[0], [pictures[1]]), config).params,
         jnp.asarray(pictures[0]),
         [{"relu1_1": left}],
         lambda image: shift(image, key),
     )
-    np.testing.assert_allclose(seen.guide("relu1_1"), as_picture, atol=1e-6)
-    np.testing.assert_array_equal(seen.image, pictures[0])
+    np.testing.assert_allclose(view.guide("relu1_1"), as_picture, atol=1e-6)
+    np.testing.assert_array_equal(view.image, pictures[0])
     assert np.abs(as_picture - left).max() > 0.1
 
 
@@ -252,9 +253,9 @@ def test_extra_terms_are_in_the_history_and_do_their_work(pictures):
     without = jaxnst.stylize(photo, style, **settings | {"laplacian_weight": 1e-9, "range_weight": 1e-9})
     for name in ("laplacian", "range"):
         assert 0 < result.history[name][-1] < 0.5 * without.history[name][-1]
-    found = jaxnst.evaluate(result.array, photo, style, result.config)
-    weights = {name: getattr(result.config, f"{name}_weight") for name in found if name != "total"}
-    assert found["total"] == pytest.approx(sum(weights[name] * found[name] for name in weights), rel=1e-5)
+    losses = jaxnst.evaluate(result.array, photo, style, result.config)
+    weights = {name: getattr(result.config, f"{name}_weight") for name in losses if name != "total"}
+    assert losses["total"] == pytest.approx(sum(weights[name] * losses[name] for name in weights), rel=1e-5)
 
 
 def test_a_statistic_of_your_own(pictures):
@@ -263,8 +264,8 @@ def test_a_statistic_of_your_own(pictures):
         def __call__(self, features, guide):
             return jnp.einsum("hwc,hw->c", features, guide) / guide.sum()
 
-        def distance(self, found, target):
-            return jnp.mean((found - target) ** 2)
+        def distance(self, means, target):
+            return jnp.mean((means - target) ** 2)
 
     photo, style, _ = pictures
     result = jaxnst.stylize(photo, style, statistic=(Means, "gram"), **FAST)
@@ -313,79 +314,70 @@ def test_everything_works_together_and_from_a_saved_config(pictures, halves):
 def test_everything_vmaps(pictures, halves):
     """Two lanes of one program, with other weights, learning rates and pictures, are two single runs."""
     photo, *styles = pictures
-    adam = {"optimizer": "adam", "learning_rate": 0.02}
-    config = jaxnst.Config(**CORE | EVERYTHING | adam).checked()
-    problem = translate.to_problem(config)
-    given = [
-        plan.prepare(plan.Pictures(content, styles, masks), config.replace(style_weight=weight))
-        for content, masks, weight in ((photo, halves, 50.0), (photo[::-1], halves[::-1], 500.0))
-    ]
-    size = (36, 48)
-    lanes = [
-        solver.Inputs(
-            of.params,
-            targets_at(of, size),
-            of.loss_weights,
-            jnp.float32(rate),
-            render_at(of, size),
-            translate.to_transforms(config),
-        )
-        for of, rate in zip(given, (0.02, 0.01), strict=True)
-    ]
-    start = [resize(of.content, size) for of in given]
-    keys = jax.random.split(jax.random.key(0), 2)
+    config = jaxnst.Config(**SETTINGS | EVERYTHING | {"optimizer": "adam"}).checked()
+    problem, size = to_problem(config), (36, 48)
+    lanes = []
+    for content, masks, weight, rate in (
+        (photo, halves, 50.0, 0.02),
+        (photo[::-1], halves[::-1], 500.0, 0.01),
+    ):
+        own_config = config.replace(style_weight=weight, learning_rate=rate)
+        inputs = inputs_at(prepare(Pictures(content, styles, masks), own_config), size)
+        lanes.append((inputs, resize(content, size), jax.random.key(len(lanes))))
 
     def run(inputs, image, key):
-        variable, memory = solver.start(problem, inputs, image, key)
+        state = solver.start(problem, inputs, image, key)
         for _ in range(2):
-            variable, memory, losses = solver.step(problem, inputs, variable, memory)
-        return solver.picture(problem, inputs, variable), losses["total"]
+            state, losses = solver.step(problem, inputs, state)
+        return solver.picture(problem, inputs, state.variable), losses["total"]
 
-    together = jax.jit(jax.vmap(run))(
-        jax.tree.map(lambda *leaves: jnp.stack(leaves), *lanes), jnp.stack(start), keys
-    )
+    images, totals = jax.jit(jax.vmap(run))(*jax.tree.map(lambda *leaves: jnp.stack(leaves), *lanes))
     single = jax.jit(run)
-    for lane in range(2):
-        image, total = single(lanes[lane], start[lane], keys[lane])
-        np.testing.assert_allclose(together[0][lane], image, atol=2e-3)
-        assert float(together[1][lane]) == pytest.approx(float(total), rel=1e-3)
+    for lane, arguments in enumerate(lanes):
+        image, total = single(*arguments)
+        np.testing.assert_allclose(images[lane], image, atol=2e-3)
+        assert float(totals[lane]) == pytest.approx(float(total), rel=1e-3)
+    assert np.abs(images[0] - images[1]).mean() > 0.01
 
 
-def test_carrying_to_the_same_size_changes_nothing(pictures):
-    """Resampling to the size that is there leaves picture and optimiser as they are, in any basis."""
+@pytest.mark.parametrize("basis", [{}, {"parametrisation": "fourier", "decorrelate": True}])
+def test_carrying_to_the_same_size_changes_nothing(pictures, basis):
+    """Resampling to the size that is there leaves picture and optimiser as they are."""
     photo, style, _ = pictures
-    for basis in ({}, {"parametrisation": "fourier", "decorrelate": True}):
-        config = jaxnst.Config(**CORE, **basis, optimizer="adam", learning_rate=0.01, clamp=False).checked()
-        of, problem = plan.prepare(plan.Pictures(photo, [style]), config), translate.to_problem(config)
-        inputs = solver.Inputs(of.params, targets_at(of, (36, 48)), of.loss_weights, jnp.float32(0.01))
-        step = jax.jit(solver.step, static_argnums=0)
-        variable, memory, _ = step(problem, inputs, *solver.start(problem, inputs, photo, jax.random.key(0)))
-        carried, kept = solver.carry(problem, variable, memory, (36, 48))
-        np.testing.assert_allclose(carried, variable, atol=1e-4 * float(jnp.abs(variable).max()))
-        moments, expected = kept.optimizer[0].mu, memory.optimizer[0].mu
-        np.testing.assert_allclose(moments, expected, atol=1e-4 * float(jnp.abs(expected).max()))
+    adam = {"optimizer": "adam", "learning_rate": 0.01, "clamp": False}
+    config = jaxnst.Config(**SETTINGS | basis | adam).checked()
+    problem = to_problem(config)
+    inputs = inputs_at(prepare(Pictures(photo, [style]), config), (36, 48))
+    start = solver.start(problem, inputs, photo, jax.random.key(0))
+    state, _ = jax.jit(solver.step, static_argnums=0)(problem, inputs, start)
+    carried = solver.carry(problem, state, (36, 48))
+    for before, after in (
+        (state.variable, carried.variable),
+        (state.optimizer[0].mu, carried.optimizer[0].mu),
+    ):
+        np.testing.assert_allclose(after, before, atol=1e-4 * float(jnp.abs(before).max()))
 
 
-def test_a_carried_gradient_is_that_of_the_finer_picture(pictures):
+@pytest.mark.parametrize(
+    "basis", [{}, {"parametrisation": "fourier", "fourier_decay": 0.5, "decorrelate": True}]
+)
+def test_a_carried_gradient_is_that_of_the_finer_picture(pictures, basis):
     """For an objective that is a mean over positions: resampled, and divided by the growth of the area."""
     photo = resize(pictures[0], (30, 40))
-    finer = resize(photo, (60, 80))
-    for basis in ({}, {"parametrisation": "fourier", "fourier_decay": 0.5, "decorrelate": True}):
-        config = jaxnst.Config(**CORE, **basis, optimizer="adam", clamp=False).checked()
-        problem = translate.to_problem(config)
+    config = jaxnst.Config(**SETTINGS, **basis, optimizer="adam", clamp=False).checked()
+    problem = to_problem(config)
 
-        def gradient(image, problem=problem):
-            def loss(variable):
-                return jnp.mean((solver.picture(problem, INPUTS, variable) - 0.3) ** 2)
+    def state_with_gradient(image):
+        def loss(variable):
+            return jnp.mean((solver.picture(problem, INPUTS, variable) - 0.3) ** 2)
 
-            variable, memory = solver.start(problem, INPUTS, image, jax.random.key(0))
-            first = memory.optimizer[0]._replace(mu=jax.grad(loss)(variable))
-            return variable, memory._replace(optimizer=(first, *memory.optimizer[1:]))
+        state = solver.start(problem, INPUTS, image, jax.random.key(0))
+        first, *rest = state.optimizer
+        return state._replace(optimizer=(first._replace(mu=jax.grad(loss)(state.variable)), *rest))
 
-        variable, memory = gradient(photo)
-        carried = solver.carry(problem, variable, memory, (60, 80))[1].optimizer[0].mu
-        expected = gradient(finer)[1].optimizer[0].mu
-        assert np.linalg.norm(carried - expected) < 0.05 * np.linalg.norm(expected)
+    carried = solver.carry(problem, state_with_gradient(photo), (60, 80)).optimizer[0].mu
+    expected = state_with_gradient(resize(photo, (60, 80))).optimizer[0].mu
+    assert np.linalg.norm(carried - expected) < 0.05 * np.linalg.norm(expected)
 
 
 INPUTS = solver.Inputs({}, objective.Targets({}), {}, jnp.float32(0.01))
@@ -397,34 +389,11 @@ INPUTS = solver.Inputs({}, objective.Targets({}), {}, jnp.float32(0.01))
         ({"content_masks": (np.ones((36, 48)),) * 2}, "content_masks: 2 masks for 1 style pictures"),
         ({"style_masks": np.zeros((40, 40))}, "style_masks 1: the region is empty"),
         ({"content_masks": "nowhere.png"}, "content_masks 1: there is no file"),
-        ({"style_weights": (0.0,)}, "style_weights: all are zero"),
-        ({"style_layer_weights": (0.0, 0.0)}, "style_layer_weights: all are zero"),
-        ({"content_layer_weights": (0.0,)}, "content_layer_weights: all are zero"),
         ({"style_balance": 1.0}, "style_balance: it needs at least two"),
-        ({"pooling_rescale": True}, "pooling_rescale: pooling max has nothing to rescale"),
-        ({"color": "luminance", "decorrelate": True}, "decorrelate: with color luminance"),
         ({"start_size": 96}, "start_size: 96 is larger than size, 48"),
-        (
-            {"start_size": 24, "scale_steps": (1, 2, 3)},
-            r"scale_steps: 3 values for 2 scales \(24, 48 pixels\)",
-        ),
-        ({"scale_steps": (0,)}, "scale_steps: 0 is too small"),
-        ({"scale_factor": 1.0}, "scale_factor: 1.0 is outside"),
-        ({"style_scale": 0.0}, "style_scale: 0.0 is outside"),
-        ({"statistic": ("gramm",)}, "statistic: there is no 'gramm'; did you mean gram"),
-        ({"statistic": ("gram", "gram", "gram")}, "statistic: 3 values for 2 style_layers"),
-        ({"statistic": (3,)}, "statistic: 3 will not do"),
-        ({"statistic": (dict,)}, "statistic: .* will not do"),
-        ({"range_weight": 1.0}, "range_weight: with clamp"),
-        ({"steps": 7, "scale_steps": (6,)}, "steps: 7, but scale_steps add up to 6"),
         ({"style_weights": (1.0, 0.0), "style_layer_weights": (0.0, 1.0)}, "together they leave no style"),
         ({"style_layers": ()}, "style_layers, style_weight: the style counts for nothing"),
         ({"statistic": "patches", "style_layers": ("relu5_1",)}, "statistic: at relu5_1 of 48x36 pixels"),
-        ({"color": "sepia"}, "color: there is no 'sepia'"),
-        ({"padding": "mirror"}, "padding: there is no 'mirror'"),
-        ({"histogram_weight": 1.0, "histogram_layers": ()}, "histogram_layers: none is given"),
-        ({"laplacian_weight": -1.0}, "laplacian_weight: -1.0 is negative"),
-        ({"fourier_decay": 9.0}, "fourier_decay: 9.0 is outside"),
     ],
 )
 def test_bad_controls_are_refused_in_one_sentence(pictures, settings, message):

@@ -1,6 +1,5 @@
-"""`jaxnst.stylize` and its companions, as a Python caller meets them; small pictures and shallow layers."""
+"""`jaxnst.stylize`, `evaluate` and `features` as a Python caller meets them; small pictures, shallow layers."""
 
-import contextlib
 import threading
 
 import numpy as np
@@ -8,9 +7,8 @@ import pytest
 from PIL import Image
 
 import jaxnst
-from jaxnst.io.images import read_image
+from jaxnst.io.images import read_image, resize
 from jaxnst.io.save import read_metadata
-from jaxnst.run import loop as run
 
 FAST = {
     "size": 48,
@@ -43,25 +41,25 @@ def test_result_has_everything_it_promises(photo, painting):
 
 def test_all_kinds_of_pictures_give_the_same(photo, painting):
     array = read_image(photo)
-    found = [
-        jaxnst.stylize(kind, painting, **FAST).array
-        for kind in (photo, str(photo), Image.open(photo), array, (array * 255).round().astype(np.uint8))
+    first, *others = [
+        jaxnst.stylize(content, painting, **FAST).array
+        for content in (photo, str(photo), Image.open(photo), array, (array * 255).round().astype(np.uint8))
     ]
-    for other in found[1:]:
-        np.testing.assert_array_equal(found[0], other)
+    for other in others:
+        np.testing.assert_array_equal(first, other)
 
 
 def test_history_is_what_evaluate_says_of_the_same_picture(pictures):
     """The loss before the first step is that of the start, the one before the second that after one step."""
     content, style = pictures
     settings = FAST | {"size": 64}
-    seen = []
-    result = jaxnst.stylize(content, style, callback=lambda p: seen.append(p.image), clamp=True, **settings)
-    of_start = jaxnst.evaluate(content, content, style, result.config)
-    of_first = jaxnst.evaluate(seen[0], content, style, result.config)
+    images = []
+    result = jaxnst.stylize(content, style, callback=lambda p: images.append(p.image), clamp=True, **settings)
+    at_start = jaxnst.evaluate(content, content, style, result.config)
+    after_one_step = jaxnst.evaluate(images[0], content, style, result.config)
     for part in ("content", "style", "tv", "total"):
-        assert result.history[part][0] == pytest.approx(of_start[part], rel=1e-5)
-        assert result.history[part][1] == pytest.approx(of_first[part], rel=1e-5)
+        assert result.history[part][0] == pytest.approx(at_start[part], rel=1e-5)
+        assert result.history[part][1] == pytest.approx(after_one_step[part], rel=1e-5)
 
 
 def test_total_is_the_weighted_sum_of_the_parts(pictures):
@@ -89,7 +87,7 @@ def test_starts(pictures, start, mean):
     first = []
     still = FAST | {"size": 64, "steps": 1, "optimizer": "sgd", "learning_rate": 1e-30}
     jaxnst.stylize(content, style, start=start, blend=0.25, callback=lambda p: first.append(p.image), **still)
-    expected = {"content": content, "style": jaxnst.images.resize(style, (40, 64))}.get(start)
+    expected = {"content": content, "style": resize(style, (40, 64))}.get(start)
     if mean is not None:
         assert first[0].mean() == pytest.approx(mean, abs=0.02)
     elif start == "blend":
@@ -123,10 +121,24 @@ def test_callback_stops_early_and_keeps_what_exists(pictures):
     assert result.metadata["steps_done"] == 2
 
 
-def test_an_image_kept_by_a_callback_outlives_the_step(pictures):
-    kept = []
-    jaxnst.stylize(*pictures, callback=kept.append, **FAST)
-    assert [progress.image.shape for progress in kept] == [(30, 48, 3)] * 4
+@pytest.mark.parametrize(
+    "settings",
+    [{"optimizer": "adam", "learning_rate": 0.02, "start_size": 24}, {"size": 96, "tile": 64}],
+    ids=["at two scales", "in tiles"],
+)
+def test_a_progress_that_a_callback_keeps_stays_what_it_was(pictures, settings):
+    """Its losses and its image are read for the first time when the run is over."""
+    kept, expected = [], []
+    jaxnst.stylize(*pictures, callback=kept.append, **FAST | settings)
+    jaxnst.stylize(
+        *pictures, callback=lambda p: expected.append((p.step, p.losses, p.image)), **FAST | settings
+    )
+    assert len(kept) == 4
+    for progress, (step, losses, image) in zip(kept, expected, strict=True):
+        assert progress.step == step
+        assert progress.losses == losses
+        np.testing.assert_array_equal(progress.image, image)
+    assert np.abs(kept[-1].image - kept[-2].image).max() > 1e-3
 
 
 def test_snapshots(pictures):
@@ -155,10 +167,10 @@ def test_a_style_given_twice_is_that_style(pictures):
 def test_clamp_keeps_every_step_in_range(pictures):
     ranges = {}
     for clamp in (True, False):
-        states = []
+        steps = []
         far = FAST | {"optimizer": "adam", "learning_rate": 5.0}
-        jaxnst.stylize(*pictures, clamp=clamp, callback=states.append, **far)
-        ranges[clamp] = [(float(s.unclipped.min()), float(s.unclipped.max())) for s in states]
+        jaxnst.stylize(*pictures, clamp=clamp, callback=steps.append, **far)
+        ranges[clamp] = [(float(step.unclipped.min()), float(step.unclipped.max())) for step in steps]
     assert all(low >= 0 and high <= 1 for low, high in ranges[True])
     assert all(low < 0 and high > 1 for low, high in ranges[False][:1])
 
@@ -169,36 +181,20 @@ def test_a_run_that_diverges_ends_with_the_last_good_picture_and_a_warning(pictu
         result = jaxnst.stylize(*pictures, **FAST | far)
     assert result.ended == "diverged"
     assert 0 < len(result.history["total"]) < 9
-    of_result = jaxnst.evaluate(result.array, *pictures, result.config)
-    assert np.isfinite(of_result["total"])
-
-
-@pytest.mark.parametrize("diverging", [False, True])
-def test_steps_in_flight_change_nothing(pictures, monkeypatch, diverging):
-    """As on an accelerator, which is steps ahead of what is told."""
-    settings = FAST | {"start_size": 24, "steps": 7}
-    if diverging:
-        settings |= {"optimizer": "sgd", "learning_rate": 1e30, "clamp": False, "start_size": 0}
-
-    def both():
-        with contextlib.nullcontext() if not diverging else pytest.warns(UserWarning, match="no longer"):
-            return jaxnst.stylize(*pictures, **settings)
-
-    expected = both()
-    monkeypatch.setattr(run, "_ahead", lambda: 3)
-    found = both()
-    assert found.ended == expected.ended
-    np.testing.assert_array_equal(found.array, expected.array)
-    for name, losses in expected.history.items():
-        np.testing.assert_array_equal(found.history[name], losses)
+    losses = jaxnst.evaluate(result.array, *pictures, result.config)
+    assert np.isfinite(losses["total"])
 
 
 def test_bfloat16_hardly_costs_loss(photo, painting):
     """What counts is the float32 loss of the finished picture."""
     settings = {"size": 64, "steps": 30, "progress": False}
-    exact, rough = (jaxnst.stylize(photo, painting, **settings, precision=of) for of in ("float32", "bf16"))
-    judged = [jaxnst.evaluate(of.array, photo, painting, of.config)["total"] for of in (exact, rough)]
-    assert judged[1] <= 1.02 * judged[0]
+    exact, rough = (
+        jaxnst.stylize(photo, painting, **settings, precision=precision) for precision in ("float32", "bf16")
+    )
+    exact_loss, rough_loss = (
+        jaxnst.evaluate(result.array, photo, painting, result.config)["total"] for result in (exact, rough)
+    )
+    assert rough_loss <= 1.02 * exact_loss
     assert np.abs(exact.array - rough.array).max() > 0.01  # and it was used
 
 
@@ -209,11 +205,11 @@ def test_a_cpu_computes_in_float32(pictures):
 
 
 def test_works_outside_the_main_thread(pictures):
-    found = []
-    thread = threading.Thread(target=lambda: found.append(jaxnst.stylize(*pictures, **FAST)))
+    results = []
+    thread = threading.Thread(target=lambda: results.append(jaxnst.stylize(*pictures, **FAST)))
     thread.start()
     thread.join()
-    assert len(found[0].history["total"]) == 4
+    assert len(results[0].history["total"]) == 4
 
 
 @pytest.mark.parametrize("preset", jaxnst.PRESETS)
@@ -235,11 +231,11 @@ def test_a_saved_picture_knows_how_to_repeat_itself(pictures, tmp_path, extensio
     assert jaxnst.Config.from_dict(metadata["config"]) == result.config
 
 
-def test_features_are_the_cores(photo):
-    found = jaxnst.features(photo, layers=("relu1_2", "pool2"), pooling="average")
-    assert found["relu1_2"].shape == (512, 512, 64)
-    assert found["pool2"].shape == (128, 128, 128)
-    assert found["relu1_2"].min() == 0 < found["relu1_2"].max()
+def test_features_are_feature_maps_at_the_size_of_the_picture(photo):
+    maps = jaxnst.features(photo, layers=("relu1_2", "pool2"), pooling="average")
+    assert maps["relu1_2"].shape == (512, 512, 64)
+    assert maps["pool2"].shape == (128, 128, 128)
+    assert maps["relu1_2"].min() == 0 < maps["relu1_2"].max()
 
 
 BAD_ARRAYS = {

@@ -135,7 +135,7 @@ AXES = "[grids.axes]\nblend = [0.3]\n"
         (GRID + "[grids.axes.who]\na = { sead = 3 }\n", "'sead'; did you mean seed"),
         (
             GRID + "[grids.axes]\nseed = [1]\n[grids.axes.who]\na = { seed = 3 }\n",
-            "seed and who both set seed",
+            "the axis who and the axis seed both set seed",
         ),
         (GRID + "[grids.axes.weights]\na = { seed = 3 }\n", "'a' does not set weights"),
         (GRID + "[grids.axes.steps]\na = { steps = 3 }\n", "axis steps has the name of a column"),
@@ -177,7 +177,10 @@ AXES = "[grids.axes]\nblend = [0.3]\n"
         (GRID + '[grids.axes]\nstyle = ["style 0"]\n', "there is no picture 'style 0'"),
         (GRID + AXES + '[[grids]]\nname = "one-losses"\n' + AXES, "two grids would write one-losses.png"),
         (GRID + "[grids.axes.content_layers]\nsubsets = []\n", "no values"),
-        (GRID + f"[grids.axes]\nseed = {list(range(400))}\nhistory_size = {list(range(1, 400))}\n", "at most 100000 are possible"),
+        (
+            GRID + f"[grids.axes]\nseed = {list(range(400))}\nhistory_size = {list(range(1, 400))}\n",
+            "at most 100000 are possible",
+        ),
     ],
 )
 def test_each_mistake_gets_one_sentence(write, text, says):
@@ -228,11 +231,8 @@ def test_joshi_hu_has_every_trial_of_the_report():
 
 
 def test_a_sheet_has_every_cell_in_its_place(write):
-    text = (
-        HEAD
-        + GRID
-        + 'columns = ["seed", "blend"]\n[grids.axes]\nblend = [0.1, 0.2]\nseed = [1, 2, 3]\nhistory_size = [4, 5]'
-    )
+    axes = "blend = [0.1, 0.2]\nseed = [1, 2, 3]\nhistory_size = [4, 5]"
+    text = HEAD + GRID + f'columns = ["seed", "blend"]\n[grids.axes]\n{axes}'
     [grid] = read_study(write(text)).grids
     sheet = sheet_of(grid)
     assert (len(sheet.rows), len(sheet.columns)) == (2, 6)

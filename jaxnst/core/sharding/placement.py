@@ -1,14 +1,17 @@
 """The place of the arrays of a run: on one device, or spread over a mesh with the axes `pairs` and `rows`.
 
 Over several devices the rows of pictures are spread: the axis -3 of every array `[..., H, W, C]` in a state.
-All devices hold as many rows, so a state between two steps has rows of zeros at the end. A step cuts them off
-and appends them again, which moves no data, because XLA pads the last device's part in the same way. Feature
-maps stay where `rows.view` has spread them; everything else lies on every device.
+All devices hold as many rows, so a state has rows of zeros at the end. The optimiser sees them as a part of
+its variable, because XLA collects a picture on every device for an inner product of rows that the devices do
+not share evenly. The network does not see them. Feature maps stay where `rows.view` has spread them;
+everything else lies on every device.
 """
 
 from __future__ import annotations
 
+import dataclasses
 import functools
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -19,10 +22,13 @@ import numpy as np
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
 from jaxnst.core import objective
+from jaxnst.core.optimizers import LBFGS
 from jaxnst.core.sharding import rows
 
 if TYPE_CHECKING:
-    from jaxtyping import Array
+    from jaxtyping import Array, Float
+
+    from jaxnst.core.solver import Problem
 
     Axes = tuple[int | None, ...]
     """For each leaf of a tree 0 if its first axis is that of the pairs, or None."""
@@ -36,6 +42,27 @@ def make_mesh(devices: Sequence[Any], rows: int = 1) -> Mesh:
       rows: number of devices over which the rows of each picture go; it divides their number.
     """
     return Mesh(np.array(devices).reshape(-1, rows), ("pairs", "rows"))
+
+
+@dataclass(frozen=True)
+class Cut:
+    """Represents a picture by one with rows of zeros below it.
+
+    Attributes:
+      rows: the picture's own.
+      padded: with the zeros.
+    """
+
+    rows: int
+    padded: int
+
+    def decode(self, variable: Float[Array, "h w 3"]) -> Float[Array, "h2 w 3"]:
+        """Cuts the zeros off."""
+        return variable[: self.rows]
+
+    def encode(self, image: Float[Array, "h2 w 3"]) -> Float[Array, "h w 3"]:
+        """Appends the zeros."""
+        return rows.pad_rows(image, self.padded)
 
 
 @dataclass(frozen=True)
@@ -59,6 +86,11 @@ class OneDevice:
         """Returns the state: it has no rows of zeros."""
         del height
         return state
+
+    def padded_problem(self, problem: Problem, height: int) -> Problem:
+        """Returns the problem: its variable has no rows of zeros."""
+        del height
+        return problem
 
     def spread(self, state: Any, lanes: bool) -> Any:
         """Returns the state: it needs no rows of zeros."""
@@ -130,6 +162,17 @@ class OverDevices:
     def cut(self, state: Any, height: int) -> Any:
         """Cuts rows of zeros off the pictures of a state; for use inside `jit`, too."""
         return jax.tree.map(lambda leaf: leaf[..., :height, :, :] if leaf.ndim >= 3 else leaf, state)
+
+    def padded_problem(self, problem: Problem, height: int) -> Problem:
+        """Returns the problem whose variable has rows of zeros at the end."""
+        if height % self.rows == 0:
+            return problem
+        cut, optimizer = Cut(height, height + -height % self.rows), problem.optimizer
+        if isinstance(optimizer, LBFGS):  # its root mean square counts the zeros
+            max_step = optimizer.max_step * math.sqrt(cut.rows / cut.padded)
+            optimizer = dataclasses.replace(optimizer, max_step=max_step)
+        parts = (cut, *problem.parametrisation)
+        return dataclasses.replace(problem, optimizer=optimizer, parametrisation=parts)
 
     def spread(self, state: Any, lanes: bool) -> Any:
         """Appends rows of zeros to the pictures of a state, and spreads it; inside `jit`."""
