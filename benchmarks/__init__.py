@@ -1,1 +1,1 @@
-"""Measurements; nothing in here is imported by the library or timed in a test."""
+"""Measures jaxnst: speed, memory and quality. The library imports nothing from here, and no test times it."""

@@ -1,8 +1,9 @@
-"""The benchmark: `python -m benchmarks --suite cpu --out results.json` prints a table and draws a figure.
+"""Runs the benchmark, prints numbers and draws a figure.
 
-Six parts: one evaluation against PyTorch, time to quality against `pastiche`, start-up, a whole picture, many
-pairs, growth over the picture's size. Needs the extra `bench`. Results are written after each part, beside
-those of other parts that the file has from the same machine and versions.
+`python -m benchmarks --suite cpu --out results.json` has six parts: one evaluation against PyTorch, time to
+quality against `pastiche`, start-up, a whole picture, many pairs, and growth with the size of the picture. It
+needs the extra `bench`. Results are written after each part. The file keeps the results of other parts from
+the same machine and versions.
 """
 
 from __future__ import annotations
@@ -14,13 +15,13 @@ from typing import Any
 
 from benchmarks import batch, evaluation, growth, picture, quality, startup
 from benchmarks.figure import draw
-from benchmarks.measure import known, write
+from benchmarks.measure import previous_results, write
 from jaxnst.io.save import check_file
 
 PEERS = ("torch", "pastiche")
 
 Part = Callable[[int], Any]
-"""From the number of rounds to what is measured."""
+"""Takes the number of rounds and returns results."""
 
 SUITES: dict[str, dict[str, Part]] = {
     "cpu": {
@@ -43,15 +44,17 @@ SUITES: dict[str, dict[str, Part]] = {
 
 
 def main() -> None:
-    """Run the parts asked for."""
+    """Runs the chosen parts."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--suite", choices=SUITES, required=True)
-    parser.add_argument("--out", type=Path, required=True)
-    parser.add_argument("--parts", nargs="+", choices=SUITES["cpu"], default=list(SUITES["cpu"]))
-    parser.add_argument("--rounds", type=int, default=7)
+    parser.add_argument("--suite", choices=SUITES, required=True, help="sizes and steps for a CPU or a GPU")
+    parser.add_argument("--out", type=Path, required=True, help="JSON file; the figure has its name and .png")
+    parser.add_argument(
+        "--parts", nargs="+", choices=SUITES["cpu"], default=list(SUITES["cpu"]), help="default: all"
+    )
+    parser.add_argument("--rounds", type=int, default=7, help="repetitions of each measurement (default 7)")
     options = parser.parse_args()
     check_file(options.out, "out")
-    results = known(options.out, *PEERS)
+    results = previous_results(options.out, *PEERS)
     for name in options.parts:
         print(f"== {name}", flush=True)
         results[name] = SUITES[options.suite][name](options.rounds)

@@ -1,11 +1,11 @@
-"""What coarse-to-fine work and the parametrisations do to the loss that is reached.
+"""Measures how coarse-to-fine scales and parametrisations change the final loss.
 
-`python -m benchmarks.controls --suite scales`: three pairs at 192 pixels, one scale against several, with as
-many steps as take the same time; the yardstick is the loss of the finished picture at full size, in float32.
-`--suite parametrisation`: evaluations until the loss that pixels reach after 60.
+`python -m benchmarks.controls --suite scales` runs three pairs at 192 pixels with one scale and with several
+scales, at equal cost. It compares the losses of the finished pictures at full size, in float32.
+`--suite parametrisation` counts the evaluations until a run reaches the loss that pixels reach after 60.
 
-Time is counted in evaluations at full size, at which one costs as many as its pixels: the machine's own
-seconds are recorded beside.
+Cost is counted in evaluations at full size. An evaluation at a smaller size costs the ratio of the numbers of
+pixels. Seconds are recorded too.
 """
 
 import argparse
@@ -25,7 +25,7 @@ SCALES: dict[str, dict[str, Any]] = {
     "96, a third": {"start_size": 96, "share": 1 / 3},
     "96 136, a third": {"start_size": 96, "scale_factor": 2**0.5, "share": 1 / 3},
 }
-"""`share` of the time goes to the scales before the last, evenly."""
+"""`share` of the cost goes to the scales before the last, in equal parts."""
 
 STARTS = ("content", "noise")
 
@@ -43,7 +43,7 @@ OPTIMIZERS: dict[str, dict[str, Any]] = {
 
 
 def steps_for(settings: dict[str, Any]) -> dict[str, Any]:
-    """The settings with the steps at each scale that a budget of full-size evaluations pays for."""
+    """Adds the steps at each scale, whose cost together is `BUDGET`, to the settings."""
     fields = {name: value for name, value in settings.items() if name != "share"}
     sides = jaxnst.Config(size=SIZE, **fields).sides
     coarse = [
@@ -54,7 +54,7 @@ def steps_for(settings: dict[str, Any]) -> dict[str, Any]:
 
 
 def measure_scales(pair: str, start: str) -> list[dict[str, Any]]:
-    """Final full-size losses of one pair at every choice of scales."""
+    """Measures the final losses of a pair at full size, for every entry of `SCALES`."""
     content, painting = PAIRS[pair]
     rows = []
     for name, settings in SCALES.items():
@@ -62,7 +62,7 @@ def measure_scales(pair: str, start: str) -> list[dict[str, Any]]:
         began = time.perf_counter()
         result = jaxnst.stylize(content, painting, size=SIZE, progress=False, **chosen)
         seconds = time.perf_counter() - began
-        found = jaxnst.evaluate(result.array, content, painting, result.config)
+        losses = jaxnst.evaluate(result.array, content, painting, result.config)
         rows.append(
             {
                 "pair": pair,
@@ -71,18 +71,18 @@ def measure_scales(pair: str, start: str) -> list[dict[str, Any]]:
                 "sides": result.config.sides,
                 "steps": list(result.config.scale_steps),
                 "seconds": round(seconds, 1),
-                **found,
-                "ratio": found["total"] / rows[0]["total"] if rows else 1.0,
+                **losses,
+                "ratio": losses["total"] / rows[0]["total"] if rows else 1.0,
             }
         )
-        print(f"{pair:18} {start:10} {name:26} {found['total']:.4g} ({rows[-1]['ratio']:.3f})", flush=True)
+        print(f"{pair:18} {start:10} {name:26} {losses['total']:.4g} ({rows[-1]['ratio']:.3f})", flush=True)
     return rows
 
 
 def measure_parametrisations(
     pair: str, optimizer: str, size: int = 128, steps: int = 100
 ) -> list[dict[str, Any]]:
-    """Evaluations that every parametrisation needs for the loss of pixels after 60, and its last loss."""
+    """Counts the evaluations until each parametrisation reaches the loss that pixels reach after 60."""
     content, painting = PAIRS[pair]
     rows, goal = [], 0.0
     for name, settings in PARAMETRISATIONS.items():
@@ -109,10 +109,10 @@ def measure_parametrisations(
 
 
 def main() -> None:
-    """Print rows and write JSON."""
+    """Runs a suite, prints its rows and writes them as JSON."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--suite", choices=("scales", "parametrisation"), required=True)
-    parser.add_argument("--out", type=Path, required=True)
+    parser.add_argument("--out", type=Path, required=True, help="JSON file")
     options = parser.parse_args()
     if options.suite == "scales":
         rows = [row for start in STARTS for pair in PAIRS for row in measure_scales(pair, start)]

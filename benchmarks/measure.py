@@ -1,7 +1,7 @@
-"""How things are timed here, and what is written beside the numbers.
+"""Times programs, and writes results together with the machine and the versions.
 
-The machines are shared: programs take turns, A B A B ..., and what is compared is the median of the rounds'
-ratios.
+The machines are shared with others, so programs take turns, A B A B ..., and the median of the rounds' ratios
+is what counts.
 """
 
 from __future__ import annotations
@@ -28,51 +28,55 @@ PAIRS = {
 
 
 def timed(program: Callable[[], Any]) -> float:
-    """Wall-clock seconds."""
+    """Runs a program once; returns wall-clock seconds."""
     began = time.perf_counter()
     program()
     return time.perf_counter() - began
 
 
 def in_turn(programs: Mapping[str, Callable[[], Any]], rounds: int, warm: int = 1) -> dict[str, list[float]]:
-    """Seconds of each in each round, after `warm` rounds that do not count."""
+    """Times programs that take turns; returns the seconds of each round, without the first `warm` rounds."""
     for _ in range(warm):
         for program in programs.values():
             program()
-    taken: dict[str, list[float]] = {name: [] for name in programs}
+    seconds: dict[str, list[float]] = {name: [] for name in programs}
     for _ in range(rounds):
         for name, program in programs.items():
-            taken[name].append(timed(program))
-    return taken
+            seconds[name].append(timed(program))
+    return seconds
 
 
 def ratio(ours: Sequence[float], theirs: Sequence[float]) -> dict[str, Any]:
-    """Median and spread of ours to theirs, round by round."""
-    found = sorted(a / b for a, b in zip(ours, theirs, strict=True))
+    """Computes median and spread of the ratios of `ours` to `theirs`, round by round."""
+    ratios = sorted(a / b for a, b in zip(ours, theirs, strict=True))
     return {
-        "ratio": round(statistics.median(found), 3),
-        "spread": [round(found[0], 3), round(found[-1], 3)],
-        "rounds": len(found),
+        "ratio": round(statistics.median(ratios), 3),
+        "spread": [round(ratios[0], 3), round(ratios[-1], 3)],
+        "rounds": len(ratios),
     }
 
 
-class Ended(NamedTuple):
-    """A process that has ended well.
+class Completed(NamedTuple):
+    """Describes a process that has succeeded.
 
     Attributes:
-      seconds: wall-clock.
-      output: standard output.
+      seconds: wall-clock time from start to end.
+      output: what it wrote to standard output.
     """
 
     seconds: float
     output: str
 
 
-def process(command: Sequence[str | Path], **environment: str) -> Ended:
-    """Run a whole process.
+def process(command: Sequence[str | Path], **environment: str) -> Completed:
+    """Runs a process to its end.
+
+    Args:
+      command: program and arguments.
+      environment: variables that are set in addition.
 
     Raises:
-      RuntimeError: it ended badly, with what it said.
+      RuntimeError: the process failed; the message has the end of its standard error.
     """
     began = time.perf_counter()
     done = subprocess.run(
@@ -81,11 +85,11 @@ def process(command: Sequence[str | Path], **environment: str) -> Ended:
     seconds = time.perf_counter() - began
     if done.returncode:
         raise RuntimeError(f"{' '.join(map(str, command))}: {done.stderr[-2000:]}")
-    return Ended(seconds, done.stdout)
+    return Completed(seconds, done.stdout)
 
 
 def about(*packages: str) -> dict[str, Any]:
-    """The machine and the versions."""
+    """Describes the machine and the versions of packages."""
     import jax
 
     return {
@@ -98,8 +102,8 @@ def about(*packages: str) -> dict[str, Any]:
     }
 
 
-def known(out: Path, *packages: str) -> dict[str, Any]:
-    """Results that `write` has left there, if they are of this machine and these versions."""
+def previous_results(out: Path, *packages: str) -> dict[str, Any]:
+    """Reads the results that `write` has written to a file; empty if machine or versions differ."""
     if not out.exists():
         return {}
     report = json.loads(out.read_text())
@@ -107,6 +111,6 @@ def known(out: Path, *packages: str) -> dict[str, Any]:
 
 
 def write(out: Path, results: Any, *packages: str) -> None:
-    """JSON, with what it was measured on."""
+    """Writes results as JSON, with the machine and the versions."""
     report = about(*packages) | {"results": results}
     write_whole(out, (json.dumps(report, indent=2) + "\n").encode())

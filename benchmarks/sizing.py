@@ -57,13 +57,12 @@ def compiled_step(size: int, pairs: int, rows: int) -> Any:
     from jaxnst.core.sharding import ONE_DEVICE, OverDevices, make_mesh
     from jaxnst.io.weights.load import load_weights
     from jaxnst.run.state import State
-    from jaxnst.run.steps import Whole, for_lanes
+    from jaxnst.run.steps import Whole
 
     config, lanes = Config(size=size).checked(), pairs > 1
     problem, placement = to_problem(config), ONE_DEVICE
     if pairs * rows > 1:
         placement = OverDevices(make_mesh(jax.devices()[: pairs * rows], rows))
-    steps = Whole(problem, placement)
 
     def placed(leaf: Any, *axes: str | None) -> jax.ShapeDtypeStruct:
         sharding = None
@@ -91,10 +90,8 @@ def compiled_step(size: int, pairs: int, rows: int) -> Any:
         lambda leaf: spread(stacked(leaf)), (targets, loss_weights, learning_rate, (), to_transforms(config))
     )
     inputs = solver.Inputs(jax.tree.map(placed, params), *by_pair)
-    if lanes:  # all pairs share the network
-        steps = for_lanes(
-            steps, (None,) * len(jax.tree.leaves(params)) + (0,) * len(jax.tree.leaves(by_pair))
-        )
+    axes = (*(None for _ in jax.tree.leaves(params)), *(0 for _ in jax.tree.leaves(by_pair)))
+    steps = Whole(problem, placement, axes if lanes else None)
     keys = stacked(jax.eval_shape(jax.random.key, 0))
     state = jax.eval_shape(steps.start, inputs, stacked(picture), keys)
     state = State(0, 0, *jax.tree.map(spread, state.arrays))

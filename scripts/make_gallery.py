@@ -1,7 +1,7 @@
-"""Makes the pictures and the page of `docs/gallery`: what each control does, side by side.
+"""Makes the page of `docs/gallery` and its pictures, which show the effect of each control side by side.
 
-`python scripts/make_gallery.py` makes the pictures that are missing; `--only NAME ...` makes those again.
-All of them take about half an hour on two CPU cores.
+`python scripts/make_gallery.py` makes the missing pictures; `--only NAME ...` makes the named ones again. All
+of them take about half an hour on two CPU cores.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ class Sheet(NamedTuple):
     """Describes one sheet of the gallery.
 
     Attributes:
-      text: what the sheet shows; a paragraph of the page.
+      text: explanation of the sheet; a paragraph of the page.
       panels: the pictures by their labels.
     """
 
@@ -45,7 +45,7 @@ class Sheet(NamedTuple):
 
 
 def unchanged(path: Path) -> Panel:
-    """Shows a picture as it is."""
+    """Shows a picture without changes, except for its size."""
 
     def panel() -> np.ndarray:
         image = read_image(path)
@@ -60,11 +60,13 @@ def run(content: Path | None = CAT, style: Any = STREET, **settings: Any) -> Pan
 
 
 def matched(content: Path = CAT, style: Any = STREET, **settings: Any) -> Panel:
-    """Shows a stylised picture, with the `style_weight` that lets style count as much as by default."""
+    """Shows a stylised picture; its `style_weight` makes the style count as much as with the defaults."""
 
     def panel() -> np.ndarray:
         photo = unchanged(content)()
-        usual, changed = (jaxnst.evaluate(photo, content, style, **some)["style"] for some in ({}, settings))
+        usual, changed = (
+            jaxnst.evaluate(photo, content, style, **fields)["style"] for fields in ({}, settings)
+        )
         weight = jaxnst.Config().style_weight * usual / changed
         print(f"  style_weight {weight:.3g} for {settings}")
         return run(content, style, style_weight=weight, **settings)()
@@ -73,13 +75,13 @@ def matched(content: Path = CAT, style: Any = STREET, **settings: Any) -> Panel:
 
 
 def reconstruct(picture: Path, *layers: str, **settings: Any) -> Panel:
-    """Shows a reconstruction: of the content if layers are named, of the style otherwise."""
+    """Shows a reconstruction of the content from the named layers, or of the style if no layer is named."""
     fields = {"size": SIZE, "steps": 80, "progress": False, **settings}
     return lambda: jaxnst.reconstruct(picture, layers or None, **fields).array
 
 
 def ellipse(softness: float, inside: bool = True) -> np.ndarray:
-    """Returns a mask over the cat's head, `[H, W]`; `softness` is its edge's width relative to its radius."""
+    """Makes a mask over the cat's head, `[H, W]`; `softness` is the width of its edge over its radius."""
     height, width = read_image(CAT).shape[:2]
     rows, columns = np.mgrid[0:height, 0:width]
     radius = np.hypot((columns - 0.52 * width) / (0.37 * width), (rows - 0.5 * height) / (0.62 * height))
@@ -94,7 +96,7 @@ def mask_panel() -> np.ndarray:
 
 
 def ramp(dither: bool) -> np.ndarray:
-    """Shows a smooth sky in 8 bits, with eight times the contrast so that the eye sees the levels."""
+    """Shows a smooth sky in 8 bits, with eight times the contrast so that its levels are visible."""
     rows, columns = np.mgrid[0:150, 0:SIZE] / SIZE
     sky = 0.45 + 0.05 * np.stack([rows, 0.7 * rows + 0.3 * columns, columns], axis=-1)
     rounded = np.asarray(to_pil(sky.astype(np.float32), dither=dither), np.float32) / 255
@@ -272,9 +274,9 @@ def write_page() -> None:
 
 
 def main() -> None:
-    """Makes the sheets that are missing, or those that are named."""
+    """Makes the missing sheets, or the named ones."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--only", nargs="+", choices=SHEETS, default=[])
+    parser.add_argument("--only", nargs="+", choices=SHEETS, default=[], help="sheets to make again")
     named = parser.parse_args().only
     GALLERY.mkdir(parents=True, exist_ok=True)
     write_page()

@@ -6,6 +6,7 @@ Knows nothing about what is in a file: pictures are `jaxnst.io.save`'s, arrays `
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import uuid
 from collections.abc import Iterator
@@ -18,6 +19,10 @@ PathLike: TypeAlias = str | os.PathLike[str]
 
 ASIDE = f".{'[0-9a-f]' * 32}.tmp"
 """Glob pattern of the files that `written_aside` leaves behind when the process is killed."""
+
+
+NO_LOCKS = (errno.ENOSYS, errno.ENOTSUP, errno.ENOLCK)
+"""Errors of network file systems that have no locks, or have them switched off."""
 
 
 def expand(path: PathLike) -> Path:
@@ -119,7 +124,9 @@ def locked(path: Path, seconds: float = 0) -> Iterator[bool]:
     except filelock.Timeout:
         yield False
         return
-    except NotImplementedError:
+    except (NotImplementedError, OSError) as error:
+        if isinstance(error, OSError) and error.errno not in NO_LOCKS:
+            raise
         yield True
         return
     try:

@@ -27,6 +27,10 @@ IN_FLIGHT = 8
 """Steps that an accelerator has yet to do when the losses of the oldest are read, so that it never waits."""
 
 
+FAILURES = (jax.errors.JaxRuntimeError, ValueError, MemoryError)
+"""Types of errors with which memory runs out; JAX raises ValueError for a program that it has called before."""
+
+
 class Progress:
     """Describes a run after one step; of several runs at once, losses and images have their axis in front.
 
@@ -138,10 +142,10 @@ def optimise(work: Work, hooks: Sequence[Hook], resume: SavedState | None = None
                     Progress(state.step, work.ends[-1], scale, state, losses), state, scale
                 )
         ended = ended or steps_done.flush() or Ended.finished
-    except (jax.errors.JaxRuntimeError, MemoryError) as error:
+    except FAILURES as error:
         if not is_out_of_memory(error):
             raise
-        with contextlib.suppress(jax.errors.JaxRuntimeError, MemoryError):
+        with contextlib.suppress(*FAILURES):
             steps_done.flush()  # those before the one that failed are good
         ended = Ended.out_of_memory
     return Outcome(ended, *steps_done.last)

@@ -412,8 +412,12 @@ def test_a_folder_that_cannot_hold_pictures_is_refused_before_the_work(read, sou
     (out / ".lock").unlink()
     (out / ".lock").mkdir()
     assert "cannot be used" in refusal(make_all, jobs, out)
-    (out / ".lock").rmdir()
-    out.chmod(0o500)
+
+
+def test_a_folder_that_may_not_be_written_is_refused(read, sources, monkeypatch):
+    monkeypatch.chdir(sources.parent)
+    jobs, out = read("a"), Path("out")
+    out.mkdir(0o500)
     try:
         if os.access(out, os.W_OK):
             pytest.skip("this user may write everywhere")

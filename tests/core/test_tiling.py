@@ -12,10 +12,9 @@ from objectives import SHALLOW, SIZE, assert_equal, half, objective_of, picture,
 from pictures import refusal
 
 import jaxnst
-from jaxnst.core import losses, objective, solver, terms, transforms, vgg
+from jaxnst.config.build import to_loss_weights, to_objective
+from jaxnst.core import losses, objective, solver, terms, tiling, transforms, vgg
 from jaxnst.core import statistics as st
-from jaxnst.core.tiling import step as tiling
-from jaxnst.core.tiling import targets as tiled_targets
 from jaxnst.core.tiling import tiles
 from jaxnst.io.weights.load import load_weights
 
@@ -27,26 +26,26 @@ def params():
     return load_weights("caffe").params
 
 
-def both(of, params, weights, given, image, tile=TILE, keep=True):
+def both(described, params, weights, given, image, tile=TILE, keep=True):
     """Losses and gradients, untiled and tiled."""
 
     def total(image, params, targets):
-        found = objective.evaluate(of, params, targets, weights, image)
+        found = objective.evaluate(described, params, targets, weights, image)
         return found["total"], found
 
-    targets = jax.jit(objective.make_targets, static_argnums=0)(of, params, *given)
+    targets = jax.jit(objective.make_targets, static_argnums=0)(described, params, *given)
     (_, expected), gradient = jax.jit(jax.value_and_grad(total, has_aux=True))(image, params, targets)
-    targets = tiled_targets.make_targets(of, params, *given, tile=tile, keep=keep)
-    return (expected, gradient), tiling.value_and_grad(of, params, targets, weights, image, tile)
+    targets = tiling.make_targets(described, params, *given, tile=tile, keep=keep)
+    return (expected, gradient), tiling.value_and_grad(described, params, targets, weights, image, tile)
 
 
 @pytest.mark.parametrize(
     ("statistic", "norm"), [("gram", "l2"), ("gram", "l1"), ("covariance", "scaled"), ("mean_std", "l2")]
 )
 def test_tiles_add_up_to_the_whole(params, statistic, norm):
-    of = objective_of(st.STATISTICS[statistic](losses.gram_chw, losses.NORMS[norm]), norm)
+    described = objective_of(st.STATISTICS[statistic](losses.gram_chw, losses.NORMS[norm]), norm)
     given = (picture(*SIZE), [picture(80, 101, 2)])
-    assert_equal(*both(of, params, weights_of(of, 1), given, picture(*SIZE, 1)))
+    assert_equal(*both(described, params, weights_of(described, 1), given, picture(*SIZE, 1)))
 
 
 def test_a_texture_has_no_content(painting):
@@ -57,30 +56,30 @@ def test_a_texture_has_no_content(painting):
 
 def test_content_features_are_exact_though_steps_are_not(params):
     """In bfloat16 the picture's features are rounded; what they are compared with is not, kept or not."""
-    of, rounded = objective_of(st.Gram(losses.gram_hw)), vgg.in_bfloat16(params)
+    described, rounded = objective_of(st.Gram(losses.gram_hw)), vgg.in_bfloat16(params)
     image, given = picture(*SIZE, 1), (picture(*SIZE), [picture(80, 101, 2)])
     found = []
     for keep in (True, False):
-        targets = tiled_targets.make_targets(of, params, *given, tile=TILE, keep=keep)
-        found.append(tiling.evaluate(of, rounded, targets, weights_of(of, 1), image, TILE))
+        targets = tiling.make_targets(described, params, *given, tile=TILE, keep=keep)
+        found.append(tiling.evaluate(described, rounded, targets, weights_of(described, 1), image, TILE))
     assert float(found[1]["content"]) == pytest.approx(float(found[0]["content"]), rel=1e-6)
 
 
 @pytest.mark.parametrize("keep", [True, False])
 def test_masks_and_several_styles(params, keep):
-    of = objective_of(st.Gram(losses.gram_hw))
+    described = objective_of(st.Gram(losses.gram_hw))
     mask = half(*SIZE)
     styles = [picture(80, 101, 2), picture(60, 40, 3)]
     given = (picture(*SIZE), styles, [mask, 1 - mask], [half(80, 101), np.ones((60, 40), np.float32)])
-    assert_equal(*both(of, params, weights_of(of, 2), given, picture(*SIZE, 1), keep=keep))
+    assert_equal(*both(described, params, weights_of(described, 2), given, picture(*SIZE, 1), keep=keep))
 
 
 def test_wasserstein_distance_of_tiles(params):
     """Its gradient, through a singular value decomposition, is less exact by itself."""
-    of = objective.Objective(terms=(terms.Style(("relu1_1", "relu2_1"), (st.Wasserstein(),) * 2),))
+    described = objective.Objective(terms=(terms.Style(("relu1_1", "relu2_1"), (st.Wasserstein(),) * 2),))
     within = terms.StyleWeights(jnp.ones((1, 2)), jnp.float32(0))
     weights = {"style": objective.TermWeights(jnp.float32(1), within)}
-    untiled, tiled = both(of, params, weights, (None, [picture(80, 101, 2)]), picture(*SIZE, 1))
+    untiled, tiled = both(described, params, weights, (None, [picture(80, 101, 2)]), picture(*SIZE, 1))
     assert float(tiled[0]["total"]) == pytest.approx(float(untiled[0]["total"]), rel=1e-5)
     np.testing.assert_allclose(tiled[1], untiled[1], rtol=0, atol=1e-3 * np.abs(untiled[1]).max())
 
@@ -89,19 +88,19 @@ def test_wasserstein_distance_of_tiles(params):
 def deep(params):
     """The default objective, whose halo is 80 pixels, in six tiles, as a CPU computes it."""
     config = jaxnst.Config(tv_weight=1e3).checked()
-    from jaxnst.config.build import to_loss_weights, to_objective
-
-    of = to_objective(config)
+    described = to_objective(config)
     given = (picture(395, 310), [picture(300, 257, 2)])
-    call = partial(both, of, vgg.for_cpu(params), to_loss_weights(config, 1), given, picture(395, 310, 1), 64)
-    return of, call
+    call = partial(
+        both, described, vgg.for_cpu(params), to_loss_weights(config, 1), given, picture(395, 310, 1), 64
+    )
+    return described, call
 
 
 def test_at_the_tiles_borders_there_is_no_seam(deep):
-    of, call = deep
+    described, call = deep
     untiled, tiled = call()
     assert_equal(untiled, tiled)
-    _, found = tiles.places(of.layers, (395, 310), 64)
+    _, found = tiles.places(described.layers, (395, 310), 64)
     assert len(found) >= 6
     error = np.abs(np.asarray(tiled[1]) - untiled[1]).max(axis=2)
     rows, columns = (sorted({int(place.begin[axis]) for place in found} - {0}) for axis in (0, 1))
@@ -116,6 +115,7 @@ def test_with_a_narrower_halo_there_would_be_one(deep, monkeypatch):
     assert np.abs(np.asarray(tiled[1]) - untiled[1]).max() > 1e-4 * np.abs(untiled[1]).max()
 
 
+@pytest.mark.fast
 @settings(deadline=None, max_examples=200)
 @given(
     length=some.integers(32, 700),
@@ -125,7 +125,7 @@ def test_with_a_narrower_halo_there_would_be_one(deep, monkeypatch):
 def test_every_position_counts_once_and_sees_all_that_it_depends_on(length, tile, layers):
     (window, _), found = tiles.places(layers, (length, length), tile)
     stride, around = max(map(vgg.stride, layers)), tiles.halo(layers)
-    spans = sorted({(int(of.start[0]), int(of.begin[0]), int(of.end[0])) for of in found})
+    spans = sorted({tuple(int(ends[0]) for ends in place) for place in found})
     assert [begin for _, begin, _ in spans] == [0, *(end for _, _, end in spans[:-1])]
     assert spans[-1][2] == length
     for start, begin, end in spans:
@@ -150,14 +150,19 @@ def test_the_halo_is_the_receptive_field(params):
 
 def test_steps_in_tiles_are_steps(params):
     """With the optimiser, a photo that stays in places, and a random window."""
-    of = objective_of(st.Gram(losses.gram_chw))
-    problem = solver.Problem(of, project=solver.clamped)
+    described = objective_of(st.Gram(losses.gram_chw))
+    problem = solver.Problem(described, project=solver.clamped)
     content, style = picture(*SIZE), picture(80, 101, 2)
     stays = transforms.KeepPhoto(jnp.asarray(content), jnp.asarray(half(*SIZE)))
-    common = (weights_of(of, 1), jnp.float32(1), (stays,), (transforms.RandomShift(jnp.float32(0.95)),))
-    whole = solver.Inputs(params, objective.make_targets(of, params, content, [style]), *common)
+    common = (
+        weights_of(described, 1),
+        jnp.float32(1),
+        (stays,),
+        (transforms.RandomShift(jnp.float32(0.95)),),
+    )
+    whole = solver.Inputs(params, objective.make_targets(described, params, content, [style]), *common)
     tiled = solver.Inputs(
-        params, tiled_targets.make_targets(of, params, content, [style], tile=TILE), *common
+        params, tiling.make_targets(described, params, content, [style], tile=TILE), *common
     )
     found = []
     for inputs, step in (
@@ -165,10 +170,10 @@ def test_steps_in_tiles_are_steps(params):
         (tiled, partial(tiling.step, tile=TILE)),
     ):
         start = jax.jit(solver.start, static_argnums=0)
-        variable, remembered = start(problem, inputs, jnp.asarray(content), jax.random.key(0))
+        state = start(problem, inputs, jnp.asarray(content), jax.random.key(0))
         for _ in range(3):
-            variable, remembered, _ = step(problem, inputs, variable, remembered)
-        found.append(np.asarray(variable))
+            state, _ = step(problem, inputs, state)
+        found.append(np.asarray(state.variable))
     np.testing.assert_allclose(found[1], found[0], rtol=0, atol=1e-4)
     assert np.abs(found[0] - content).max() > 0.01
 

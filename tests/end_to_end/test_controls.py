@@ -18,14 +18,14 @@ from jaxnst.io.images import fit_size, read_image, resize
 from jaxnst.run.plan import Pictures, prepare
 from jaxnst.run.scale import inputs_at
 
-FAST = {
+SETTINGS = {
     "size": 48,
     "steps": 6,
     "content_layers": ("relu2_1",),
     "style_layers": ("relu1_1", "relu2_1"),
     "tv_weight": 0.0,
-    "progress": False,
 }
+FAST = SETTINGS | {"progress": False}
 
 
 @pytest.fixture(scope="module")
@@ -53,16 +53,13 @@ def test_scales_go_by_any_factor_with_steps_of_their_own(pictures):
 def test_style_scale_sets_the_size_of_the_style(pictures):
     """A style picture that has that size already is the same style; at another scale it is not."""
     photo, style = pictures[0], pictures[1][:30]
-    scaled = resize(style, (18, 24))
-    half = [
-        jaxnst.evaluate(photo, photo, picture, style_scale=0.5, **SETTINGS) for picture in (style, scaled)
-    ]
-    assert half[0]["style"] == pytest.approx(half[1]["style"], rel=1e-5)
-    whole = jaxnst.evaluate(photo, photo, style, style_scale=1.0, **SETTINGS)
-    assert abs(whole["style"] / half[0]["style"] - 1) > 0.05
-
-
-SETTINGS = {name: value for name, value in FAST.items() if name != "progress"}
+    losses, same_losses = (
+        jaxnst.evaluate(photo, photo, picture, style_scale=0.5, **SETTINGS)
+        for picture in (style, resize(style, (18, 24)))
+    )
+    assert losses["style"] == pytest.approx(same_losses["style"], rel=1e-5)
+    other_losses = jaxnst.evaluate(photo, photo, style, style_scale=1.0, **SETTINGS)
+    assert abs(other_losses["style"] / losses["style"] - 1) > 0.05
 
 
 @pytest.mark.parametrize("kind", ["luminance", "cholesky", "pca", "histogram"])
@@ -128,16 +125,12 @@ def test_a_style_mask_takes_the_style_from_a_part_of_its_picture(pictures, halve
     """The left half of a picture of two halves is the picture of the left half."""
     photo, lying, standing = pictures
     both = np.concatenate([lying[:36, :24], standing[:36, :24]], axis=1)
-    settings = FAST | {"content_layers": ("relu1_1",), "style_layers": ("conv1_1",), "style_scale": 1.0}
-    masked = jaxnst.evaluate(photo, photo, both, style_masks=halves[0], **_core(settings))
-    alone = jaxnst.evaluate(photo, photo, lying[:36, :24], **_core(settings) | {"style_scale": 0.75})
-    other = jaxnst.evaluate(photo, photo, standing[:36, :24], **_core(settings) | {"style_scale": 0.75})
+    settings = SETTINGS | {"content_layers": ("relu1_1",), "style_layers": ("conv1_1",)}
+    masked = jaxnst.evaluate(photo, photo, both, style_masks=halves[0], **settings)
+    alone = jaxnst.evaluate(photo, photo, lying[:36, :24], **settings | {"style_scale": 0.75})
+    other = jaxnst.evaluate(photo, photo, standing[:36, :24], **settings | {"style_scale": 0.75})
     assert masked["style"] == pytest.approx(alone["style"], rel=0.1)
     assert abs(other["style"] / alone["style"] - 1) > 0.3
-
-
-def _core(settings):
-    return {name: value for name, value in settings.items() if name not in ("progress", "steps")}
 
 
 def test_masks_from_files_stay_in_the_config(pictures, halves, tmp_path):
@@ -158,9 +151,9 @@ def test_masks_from_files_stay_in_the_config(pictures, halves, tmp_path):
 
 def test_styles_are_mixed_layer_by_layer(pictures):
     photo, *styles = pictures
-    by_layer = jaxnst.evaluate(photo, photo, styles, style_weights=(1.0, 0.0, 0.0, 2.0), **_core(FAST))
-    fine = jaxnst.evaluate(photo, photo, styles[0], **_core(FAST) | {"style_layers": ("relu1_1",)})
-    coarse = jaxnst.evaluate(photo, photo, styles[1], **_core(FAST) | {"style_layers": ("relu2_1",)})
+    by_layer = jaxnst.evaluate(photo, photo, styles, style_weights=(1.0, 0.0, 0.0, 2.0), **SETTINGS)
+    fine = jaxnst.evaluate(photo, photo, styles[0], **SETTINGS | {"style_layers": ("relu1_1",)})
+    coarse = jaxnst.evaluate(photo, photo, styles[1], **SETTINGS | {"style_layers": ("relu2_1",)})
     assert by_layer["style"] == pytest.approx(fine["style"] + 2 * coarse["style"], rel=1e-4)
 
 
@@ -298,6 +291,7 @@ EVERYTHING = {
 }
 
 
+@pytest.mark.slow
 def test_everything_works_together_and_from_a_saved_config(pictures, halves):
     photo, *styles = pictures
     settings = FAST | EVERYTHING
@@ -311,19 +305,21 @@ def test_everything_works_together_and_from_a_saved_config(pictures, halves):
     np.testing.assert_array_equal(again.array, result.array)
 
 
+@pytest.mark.slow
 def test_everything_vmaps(pictures, halves):
     """Two lanes of one program, with other weights, learning rates and pictures, are two single runs."""
     photo, *styles = pictures
     config = jaxnst.Config(**SETTINGS | EVERYTHING | {"optimizer": "adam"}).checked()
     problem, size = to_problem(config), (36, 48)
-    lanes = []
-    for content, masks, weight, rate in (
-        (photo, halves, 50.0, 0.02),
-        (photo[::-1], halves[::-1], 500.0, 0.01),
-    ):
-        own_config = config.replace(style_weight=weight, learning_rate=rate)
-        inputs = inputs_at(prepare(Pictures(content, styles, masks), own_config), size)
-        lanes.append((inputs, resize(content, size), jax.random.key(len(lanes))))
+    runs = [
+        (photo, halves, {"style_weight": 50.0, "learning_rate": 0.02}),
+        (photo[::-1], halves[::-1], {"style_weight": 500.0, "learning_rate": 0.01}),
+    ]
+    keys = jax.random.split(jax.random.key(0), 2)
+    lanes = [
+        (inputs_at(prepare(Pictures(content, styles, masks), config.replace(**own)), size), content, key)
+        for (content, masks, own), key in zip(runs, keys, strict=True)
+    ]
 
     def run(inputs, image, key):
         state = solver.start(problem, inputs, image, key)

@@ -1,4 +1,4 @@
-"""README and docs: their commands run, their code fits the package, their links lead somewhere."""
+"""Tests README and docs: commands run, code uses names that exist, links lead to files and headings."""
 
 import ast
 import importlib
@@ -32,7 +32,7 @@ SCHEDULER = {
     "PROCID": "0",
     "_INDEX": "0",
 }
-"""Values of the variables in which schedulers say which process one is, by the ends of their names."""
+"""Values of environment variables that schedulers set, by the end of the variable's name."""
 
 
 def name_of(path):
@@ -46,7 +46,7 @@ def blocks(page, *languages):
 
 
 def expanded(command):
-    """Replaces the variables of schedulers, as a shell would."""
+    """Replaces the variables of schedulers by values, as a shell would."""
 
     def value(match):
         name = match[1] or match[2]
@@ -86,7 +86,10 @@ def test_the_pages_have_commands():
 @pytest.mark.fast
 @pytest.mark.parametrize("command", COMMANDS.values(), ids=COMMANDS)
 def test_every_command_parses(command, tmp_path, monkeypatch, own_cache, capsys):
-    """A command that parses gets as far as its files, which are missing; another one raises SystemExit."""
+    """Runs each command without its files: if it parses, it ends with a message that a file is missing.
+
+    A command that does not parse raises SystemExit.
+    """
     from jaxnst.cli.main import main
 
     monkeypatch.chdir(tmp_path)
@@ -111,7 +114,7 @@ def test_the_readme_is_short_and_has_its_two_commands():
 
 
 def noise(path, height=48, width=64, seed=0):
-    """Writes a made-up picture: noise at two scales."""
+    """Writes a picture of coarse and fine noise."""
     generator = np.random.default_rng([seed, *path.name.encode()])
     coarse = Image.fromarray(generator.integers(0, 256, (6, 8, 3), np.uint8)).resize((width, height))
     fine = generator.integers(-20, 20, (height, width, 3))
@@ -120,7 +123,7 @@ def noise(path, height=48, width=64, seed=0):
 
 @pytest.fixture
 def desk(tmp_path, monkeypatch, own_cache):
-    """A folder with all files that the commands of the pages read."""
+    """Makes a folder with all files that the commands of the pages read, and enters it."""
     monkeypatch.chdir(tmp_path)
     for name in ("photo", "painting", "monet", "klee", "a", "b", "c", "d"):
         noise(tmp_path / f"{name}.jpg")
@@ -142,7 +145,7 @@ def desk(tmp_path, monkeypatch, own_cache):
 
 
 def with_value(command, option, value):
-    """Sets an option of a command, whether it is there or not."""
+    """Changes the value of an option of a command, or adds the option."""
     if option not in command:
         return [*command, option, value]
     index = command.index(option) + 1
@@ -170,7 +173,7 @@ def small(command):
 
 
 def has_written(command):
-    """Says whether a command made what it was told to: a picture, or a folder with files."""
+    """Checks that a command has written its output: a picture, or a folder with files."""
     if "--out" not in command:
         return True
     out = Path(command[command.index("--out") + 1])
@@ -201,7 +204,7 @@ PYTHON = [(page, text) for page in PAGES for text in blocks(page, "python")]
 
 
 def imported(tree):
-    """Returns what a program imports from jaxnst, by its names there; fails if there is no such thing."""
+    """Returns the objects that a program imports from jaxnst, by name; fails if one does not exist."""
     names = {}
     for node in ast.walk(tree):
         if isinstance(node, ast.ImportFrom) and (node.module or "").split(".")[0] == "jaxnst":
@@ -214,7 +217,7 @@ def imported(tree):
 
 
 def resolved(node, names):
-    """Returns what a dotted name stands for, or None if it is not from jaxnst."""
+    """Returns the object that a dotted name refers to, or None if it is not from jaxnst."""
     if isinstance(node, ast.Name):
         return names.get(node.id)
     if isinstance(node, ast.Attribute):

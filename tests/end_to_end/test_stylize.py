@@ -1,4 +1,4 @@
-"""`jaxnst.stylize`, `evaluate` and `features` as a Python caller meets them; small pictures, shallow layers."""
+"""`jaxnst.stylize`, `evaluate` and `features` as a Python caller meets them, on small pictures."""
 
 import threading
 
@@ -185,6 +185,7 @@ def test_a_run_that_diverges_ends_with_the_last_good_picture_and_a_warning(pictu
     assert np.isfinite(losses["total"])
 
 
+@pytest.mark.slow
 def test_bfloat16_hardly_costs_loss(photo, painting):
     """What counts is the float32 loss of the finished picture."""
     settings = {"size": 64, "steps": 30, "progress": False}
