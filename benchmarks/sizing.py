@@ -57,7 +57,7 @@ def compiled_step(size: int, pairs: int, rows: int) -> Any:
     from jaxnst.core.sharding import ONE_DEVICE, OverDevices, make_mesh
     from jaxnst.io.weights.load import load_weights
     from jaxnst.run.state import State
-    from jaxnst.run.steps import Whole
+    from jaxnst.run.steps import Steps
 
     config, lanes = Config(size=size).checked(), pairs > 1
     problem, placement = to_problem(config), ONE_DEVICE
@@ -91,7 +91,7 @@ def compiled_step(size: int, pairs: int, rows: int) -> Any:
     )
     inputs = solver.Inputs(jax.tree.map(placed, params), *by_pair)
     axes = (*(None for _ in jax.tree.leaves(params)), *(0 for _ in jax.tree.leaves(by_pair)))
-    steps = Whole(problem, placement, axes if lanes else None)
+    steps = Steps(problem, placement, axes if lanes else None)
     keys = stacked(jax.eval_shape(jax.random.key, 0))
     state = jax.eval_shape(steps.start, inputs, stacked(picture), keys)
     state = State(0, 0, *jax.tree.map(spread, state.arrays))

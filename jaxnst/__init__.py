@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from jaxnst import core, metrics
+    from jaxnst.api.batch import stylize_batch
     from jaxnst.api.evaluate import evaluate, features
     from jaxnst.api.stylize import stylize
     from jaxnst.api.variations import interpolate, reconstruct
-    from jaxnst.api.batch import stylize_batch
     from jaxnst.config.config import Config
     from jaxnst.config.presets import PRESETS
     from jaxnst.core.vgg import LAYERS

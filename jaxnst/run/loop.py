@@ -28,7 +28,7 @@ IN_FLIGHT = 8
 
 
 FAILURES = (jax.errors.JaxRuntimeError, ValueError, MemoryError)
-"""Types of errors with which memory runs out; JAX raises ValueError for a program that it has called before."""
+"""Errors with which memory runs out; of a program that was called before JAX raises it as ValueError."""
 
 
 class Progress:

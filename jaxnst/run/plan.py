@@ -24,7 +24,7 @@ from jaxnst.errors import InputError, choose
 from jaxnst.io import images, masks
 from jaxnst.run.memory_budget import Tile, check_large_enough, fit_in_memory, keeps_content
 from jaxnst.run.networks import Networks
-from jaxnst.run.steps import Steps, Tiled, Whole
+from jaxnst.run.steps import Steps, Tiled
 
 if TYPE_CHECKING:
     from jaxnst.io.images import Picture
@@ -177,7 +177,7 @@ def prepare(
         style_masks=style_masks,
         start=start,
         sizes=sizes,
-        steps=Whole(problem, placement) if side is None else Tiled(problem, tile=side, keep=keep),
+        steps=Steps(problem, placement) if side is None else Tiled(problem, tile=side, keep=keep),
         weights=weights,
         params=params,
         loss_weights=loss_weights,

@@ -9,7 +9,6 @@ from __future__ import annotations
 import dataclasses
 import functools
 import inspect
-from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -32,8 +31,8 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class Steps(ABC):
-    """One way to do steps; static under `jit`.
+class Steps:
+    """Steps that see the whole picture at once; static under `jit`.
 
     Attributes:
       problem: what is minimised, and how.
@@ -47,27 +46,34 @@ class Steps(ABC):
     axes: tuple[int | None, ...] | None = None
 
     tile = None
-    """Largest side of a tile in pixels; None: there are none."""
+    """Largest side of a tile in pixels; None: there are no tiles."""
 
-    @abstractmethod
     def targets(self, params: Any, *pictures: Any) -> Any:
         """Computes what the picture is compared with; `pictures` as for `objective.make_targets`."""
+        return _targets(self.problem.objective, self.placement, params, *pictures)
 
-    @abstractmethod
     def losses(self, params: Any, targets: Any, loss_weights: Any, image: Array) -> Losses:
         """Computes the objective of a picture."""
+        return _evaluate(self.problem.objective, params, targets, loss_weights, image)
 
-    @abstractmethod
     def put(self, inputs: solver.Inputs) -> solver.Inputs:
         """Places the inputs of one scale where steps want them."""
-
-    @abstractmethod
-    def step(self, size: Size, inputs: solver.Inputs, state: State) -> tuple[State, Losses]:
-        """Does one step at a size; uses up the optimiser's part of the state."""
+        return self.placement.put(inputs, self.axes)
 
     def start(self, inputs: solver.Inputs, images: Array, keys: PRNGKeyArray) -> State:
         """Makes the state before the first step."""
         return State(0, 0, *_start(self, inputs, images, keys))
+
+    def step(self, size: Size, inputs: solver.Inputs, state: State) -> tuple[State, Losses]:
+        """Does one step at a size; uses up the optimiser's part of the state."""
+        arrays, losses = _step(self, size, inputs, *_kept_and_used_up(state))
+        return State(state.step + 1, state.scale, *arrays), losses
+
+    def lower(self, size: Size, inputs: solver.Inputs, state: State) -> jax.stages.Lowered:
+        """Lowers the program of a step for arrays, or for `jax.ShapeDtypeStruct`s that have shardings."""
+        compiler_options = OPTIONS.get(jax.default_backend())
+        step = jax.jit(inspect.unwrap(_step), compiler_options=compiler_options, **_STEP_ARGUMENTS)
+        return step.lower(self, size, inputs, *_kept_and_used_up(state))
 
     def carry(self, old: Size, size: Size, state: State) -> State:
         """Takes a state from one size to the next scale's."""
@@ -105,36 +111,8 @@ class Steps(ABC):
 
 
 @dataclass(frozen=True)
-class Whole(Steps):
-    """Steps that see the whole picture at once."""
-
-    def targets(self, params: Any, *pictures: Any) -> objective.Targets:
-        """Computes what the picture is compared with."""
-        return _targets(self.problem.objective, self.placement, params, *pictures)
-
-    def losses(self, params: Any, targets: Any, loss_weights: Any, image: Array) -> Losses:
-        """Computes the objective of a picture."""
-        return _evaluate(self.problem.objective, params, targets, loss_weights, image)
-
-    def put(self, inputs: solver.Inputs) -> solver.Inputs:
-        """Places the inputs of one scale."""
-        return self.placement.put(inputs, self.axes)
-
-    def step(self, size: Size, inputs: solver.Inputs, state: State) -> tuple[State, Losses]:
-        """Does one step as one compiled program."""
-        arrays, losses = _step(self, size, inputs, *_kept_and_used_up(state))
-        return State(state.step + 1, state.scale, *arrays), losses
-
-    def lower(self, size: Size, inputs: solver.Inputs, state: State) -> jax.stages.Lowered:
-        """Lowers the program of a step for arrays, or for `jax.ShapeDtypeStruct`s that have shardings."""
-        compiler_options = OPTIONS.get(jax.default_backend())
-        step = jax.jit(inspect.unwrap(_step), compiler_options=compiler_options, **_STEP_ARGUMENTS)
-        return step.lower(self, size, inputs, *_kept_and_used_up(state))
-
-
-@dataclass(frozen=True)
 class Tiled(Steps):
-    """Steps that go through a large picture tile by tile.
+    """Steps that compute a large picture tile by tile.
 
     Attributes:
       tile: largest side of a tile, in pixels.
@@ -144,7 +122,7 @@ class Tiled(Steps):
     tile: int = 0
     keep: bool = True
 
-    def targets(self, params: Any, *pictures: Any) -> tiling.TiledTargets:
+    def targets(self, params: Any, *pictures: Any) -> Any:
         """Computes what the picture is compared with, in tiles."""
         make = tiling.make_targets
         return make(self.problem.objective, params, *pictures, tile=self.tile, keep=self.keep)

@@ -29,7 +29,7 @@ from jaxnst.run.interrupts import stop_on_interrupt
 from jaxnst.run.loop import Hook
 from jaxnst.run.plan import Pictures, prepare
 from jaxnst.run.result import run_plan
-from jaxnst.run.steps import Whole
+from jaxnst.run.steps import Steps
 
 CONFIG = {
     "size": 32,
@@ -435,14 +435,14 @@ def test_memory_that_runs_out_just_after_a_run_went_on_costs_nothing(pictures, f
 @pytest.mark.usefixtures("own_cache")
 def test_memory_that_runs_out_exits_with_1(photo, painting, tmp_path, monkeypatch, capsys):
     out = tmp_path / "out.png"
-    whole_step = Whole.step
+    whole_step = Steps.step
 
     def short_of_memory(self, size, inputs, state):
         if state.step == 2:
             raise jax.errors.JaxRuntimeError("RESOURCE_EXHAUSTED: Out of memory allocating 1 bytes.")
         return whole_step(self, size, inputs, state)
 
-    monkeypatch.setattr(Whole, "step", short_of_memory)
+    monkeypatch.setattr(Steps, "step", short_of_memory)
     settings = ("--size", "32", "--steps", "6", "--content-layers", "relu2_1", "--style-layers", "relu2_1")
     with warnings.catch_warnings():
         warnings.simplefilter("always")

@@ -239,7 +239,7 @@ def test_pairs_over_several_devices():
         found = batch(devices=devices)
         assert len(found) == len(expected)
         for result, alone in zip(found, expected, strict=True):
-            np.testing.assert_allclose(result.array, alone.array, rtol=0, atol=3e-4)
+            np.testing.assert_allclose(result.array, alone.array, rtol=0, atol=1e-4)
             np.testing.assert_allclose(result.history["total"], alone.history["total"], rtol=1e-5)
 
 

@@ -11,13 +11,13 @@ from jaxnst.core import losses, objective, optimizers, solver, terms
 from jaxnst.run import loop
 from jaxnst.run.hooks import Record
 from jaxnst.run.scale import Scale, Work
-from jaxnst.run.steps import Whole
+from jaxnst.run.steps import Steps
 
 ROUGHNESS = objective.Objective(terms=(terms.Regulariser("roughness", losses.total_variation_l2),))
 SIZES, ENDS = [(8, 6), (16, 12)], [3, 6]
 
 
-def smoothing(steps=Whole, optimizer=None, sizes=SIZES, ends=ENDS, learning_rate=0.1, **fields):
+def smoothing(steps=Steps, optimizer=None, sizes=SIZES, ends=ENDS, learning_rate=0.1, **fields):
     """Returns the work of making a picture smoother, at two scales.
 
     Args:
@@ -97,7 +97,7 @@ def outcome_and_history(work, *hooks, resume=None):
 
 
 @dataclass(frozen=True)
-class FailingSteps(Whole):
+class FailingSteps(Steps):
     """Steps on whole pictures, one of which fails.
 
     Attributes:
