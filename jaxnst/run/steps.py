@@ -192,7 +192,7 @@ _STEP_ARGUMENTS: dict[str, Any] = {"static_argnums": (0, 1), "donate_argnums": 4
 
 def _kept_and_used_up(state: State) -> tuple[Any, Any]:
     variable, optimizer, key = state.solver
-    return (variable, state.good, state.alive), (optimizer, key)
+    return (variable, state.alive), (state.good, optimizer, key)
 
 
 @functools.partial(jit, **_STEP_ARGUMENTS)
@@ -200,7 +200,7 @@ def _step(steps: Steps, size: Size, inputs: solver.Inputs, kept: Any, used_up: A
     placement = steps.placement
     problem = placement.padded_problem(steps.problem, size[0])
 
-    def step(inputs: solver.Inputs, variable: Array, good: Array, alive: Array, *rest: Any) -> Any:
+    def step(inputs: solver.Inputs, variable: Array, alive: Array, good: Array, *rest: Any) -> Any:
         before = solver.State(variable, *rest)
         moved, losses = solver.step(problem, inputs, before, placement.look)
         return guarded(variable, good, alive, moved, losses)
