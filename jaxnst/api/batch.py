@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from jaxnst.batch.engine import pairs_bar, run_jobs
+from jaxnst.batch.engine import run_jobs
 from jaxnst.batch.jobs import Job
 from jaxnst.config.config import Config
 from jaxnst.config.resolve import resolve_config
@@ -15,6 +15,7 @@ from jaxnst.run.interrupts import Interrupted, stop_on_interrupt
 from jaxnst.run.mesh import Devices, for_pairs
 from jaxnst.run.networks import Networks
 from jaxnst.run.plan import gather, prepare
+from jaxnst.run.progress_bar import pairs_bar
 
 if TYPE_CHECKING:
     from jaxnst.io.images import Picture

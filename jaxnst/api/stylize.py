@@ -16,12 +16,13 @@ from jaxnst.config.resolve import resolve_config
 from jaxnst.core.sharding import OverDevices
 from jaxnst.errors import InputError
 from jaxnst.run.checkpoint import Checkpoint
-from jaxnst.run.hooks import Callback, StopWhen, step_bar
+from jaxnst.run.hooks import Callback, StopWhen
 from jaxnst.run.interrupts import stop_on_interrupt
 from jaxnst.run.loop import Hook, Progress
 from jaxnst.run.memory_budget import Tile, estimate_bytes
 from jaxnst.run.mesh import Devices, for_one_picture
 from jaxnst.run.plan import Plan, gather, prepare
+from jaxnst.run.progress_bar import step_bar
 from jaxnst.run.result import Result, run_plan
 
 if TYPE_CHECKING:

@@ -62,7 +62,7 @@ class Ready(NamedTuple):
 
     @property
     def bytes(self) -> int:
-        """Memory that the pictures take while the job waits."""
+        """Host memory of the job's pictures and masks, in bytes, held until the job is computed."""
         pictures = (self.plan.content, self.plan.start, *self.plan.styles)
         masks = (*self.plan.content_masks, *self.plan.style_masks)
         return sum(array.nbytes for array in (*pictures, *masks) if array is not None)
@@ -218,28 +218,3 @@ def _alone(ready: Ready, stop: Callable[[], bool]) -> Result:
     if result.ended is Ended.interrupted:
         raise Interrupted
     return result
-
-
-@contextlib.contextmanager
-def pairs_bar(wanted: bool, count: int, done: int = 0) -> Iterator[Callable[[], None]]:
-    """Opens a progress bar with pairs per minute and the time left; gives what to call after each pair."""
-    if not wanted:
-        yield lambda: None
-        return
-    from tqdm import tqdm
-
-    with tqdm(
-        total=count,
-        initial=done,
-        unit="pair",
-        dynamic_ncols=True,
-        smoothing=0,
-        bar_format="{l_bar}{bar}| {n_fmt}/{total_fmt} [{elapsed}<{remaining}{postfix}]",
-    ) as bar:
-
-        def show() -> None:
-            bar.update()
-            rate = (bar.n - done) / max(bar.format_dict["elapsed"], 1e-9)
-            bar.set_postfix_str(f"{60 * rate:.1f} pairs/min")
-
-        yield show

@@ -17,7 +17,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
 
-from jaxnst.batch.engine import READERS, pairs_bar, run_jobs
+from jaxnst.batch.engine import READERS, run_jobs
 from jaxnst.batch.manifest import check_apart
 from jaxnst.errors import InputError
 from jaxnst.io import files, save
@@ -25,6 +25,7 @@ from jaxnst.run.checkpoint import Checkpoint, check_minutes
 from jaxnst.run.ended import Ended
 from jaxnst.run.interrupts import stop_on_interrupt
 from jaxnst.run.mesh import Devices, for_pairs
+from jaxnst.run.progress_bar import pairs_bar
 
 if TYPE_CHECKING:
     from jaxnst.batch.jobs import Job

@@ -36,7 +36,7 @@ def batch(
         several styles), and optionally out and any setting. With two folders, every content picture in the
         first is combined with every style picture in the second.
       out: Folder for the pictures. Pictures that it already holds are not made again.
-      starting_point: Settings that the options below change. Without these two options, the defaults hold.
+      starting_point: Start from a preset or a saved picture instead of the defaults.
       settings: Settings of all pictures. The columns of the CSV file override them.
       machine: Use of memory and devices. These options do not change the pictures.
       shard: Make only part I of N parts of the work, so that N processes (1/N to N/N) can share one folder.

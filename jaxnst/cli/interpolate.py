@@ -33,7 +33,7 @@ def interpolate(
       content: The content picture, for example a photo.
       style: The two style pictures.
       output: Files and messages.
-      starting_point: Settings that the options below change. Without these two options, the defaults hold.
+      starting_point: Start from a preset or a saved picture instead of the defaults.
       settings: Settings of the pictures.
       machine: Use of memory and devices. These options do not change the picture.
       count: Number of pictures in the strip.

@@ -1,7 +1,7 @@
 """Groups of options that several commands share.
 
-The options for settings are generated from `Config`, so that each exists once. All of them are optional: what
-the user did not write is absent, and `StartingPoint.resolve` takes it from elsewhere.
+The options for settings are generated from `Config`, so that each exists once; their help is the docstring of
+the field. All are optional: what the user did not write, `StartingPoint.resolve` takes from elsewhere.
 """
 
 from __future__ import annotations

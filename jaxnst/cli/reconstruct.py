@@ -33,7 +33,7 @@ def reconstruct(
     Args:
       picture: The picture to reconstruct.
       output: Files and messages.
-      starting_point: Settings that the options below change. Without these two options, the defaults hold.
+      starting_point: Start from a preset or a saved picture instead of the defaults.
       settings: Settings of the picture.
       machine: Use of memory and devices. These options do not change the picture.
       checkpoints: Continue a run that was stopped or killed.

@@ -112,11 +112,11 @@ def winograd_filters(kernel: Float[Array, "3 3 i o"]) -> Float[Array, "36 i o"]:
 
 
 def _input_blocks(x: Float[Array, "h w i"], rows: int, columns: int) -> Float[Array, "6 6 r c i"]:
-    """Cuts an image into overlapping blocks of 6x6 pixels, 4 apart, beginning one pixel outside the image.
+    """Cuts a feature map into the overlapping blocks of 6x6 that outputs of 4x4 need, padded with zeros.
 
-    The image is cut into squares of 4x4 pixels. A block is a square with the edges of its neighbours below
-    and on the right, which takes four copies. Copying each of the 36 pixels of all blocks at a stride of 4
-    would run longer and take XLA four times as long to compile.
+    The padded map is cut into squares of 4x4. A block is a square with the first two rows and columns of its
+    neighbours below, on the right and across, joined from four slices. Slicing each of the 36 positions by
+    itself would run longer and take XLA four times as long to compile.
     """
     height, width, channels = x.shape
     padded = jnp.pad(x, ((1, 4 * rows + 3 - height), (1, 4 * columns + 3 - width), (0, 0)))

@@ -37,7 +37,7 @@ class Objective:
       padding: a value of `vgg.PADDINGS`.
       guidance: a value of `guides.GUIDANCES`: how masks come down to the layers.
       colors: what the network sees of a picture's colours: `transforms.unchanged` or `gray`.
-      precision: of products of float32 in the network on accelerators; targets are always computed exactly.
+      precision: of float32 products in the network during steps, on accelerators; targets are always exact.
     """
 
     terms: tuple[Term, ...] = terms.GATYS
@@ -54,7 +54,7 @@ class Objective:
 
     @property
     def style_layers(self) -> tuple[str, ...]:
-        """Lists every layer at which styles are compared, once: where regions are needed."""
+        """Lists every layer of the style terms, once; masks are carried down to these layers."""
         style_terms = (term for term in self.terms if isinstance(term, terms.Style))
         return tuple(dict.fromkeys(layer for term in style_terms for layer in term.layers))
 

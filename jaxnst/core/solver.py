@@ -157,10 +157,10 @@ def move(
     loss: Float[Array, ""],
     loss_at: Callable[[Array], Array] | None = None,
 ) -> State:
-    """Moves the variable by one step of the optimiser.
+    """Moves the variable by one step of the optimiser, and projects it.
 
     Args:
-      problem: static.
+      problem: static; its `project` is applied last.
       learning_rate: scalar.
       state: before the step.
       gradient: of the objective with respect to the variable.

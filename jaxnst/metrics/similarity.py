@@ -34,10 +34,10 @@ def structural_similarity(x: Float[np.ndarray, "h w"], y: Float[np.ndarray, "h w
 
 
 def gradient_magnitude(image: Float[np.ndarray, "h w"]) -> Float[np.ndarray, "h w"]:
-    """Computes the root mean square of the two Sobel derivatives; the border is mirrored.
+    """Computes the root mean square of the two Sobel derivatives, each divided by 4, its largest value.
 
     Args:
-      image: float `[H, W]` in [0, 1].
+      image: float `[H, W]` in [0, 1]; its border is mirrored.
 
     Returns:
       Float `[H, W]` in [0, 1].

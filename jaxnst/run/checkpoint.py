@@ -28,7 +28,7 @@ from jaxnst.errors import InputError
 from jaxnst.io import array_file, files
 from jaxnst.run.ended import Ended
 from jaxnst.run.loop import Hook, Outcome, Progress, is_out_of_memory
-from jaxnst.run.mesh import any_process, told_by_all
+from jaxnst.run.mesh import any_process, numbers_of_all
 from jaxnst.run.state import SavedState
 
 if TYPE_CHECKING:
@@ -65,10 +65,10 @@ class Over(NamedTuple):
 
 
 def check_minutes(minutes: float) -> None:
-    """Refuses what is not a duration.
+    """Refuses `checkpoint_minutes` unless they are a finite number, 0 or more.
 
     Raises:
-      InputError: it is not.
+      InputError: they are not.
     """
     if not isinstance(minutes, numbers.Real) or not math.isfinite(minutes) or minutes < 0:
         raise InputError(f"checkpoint_minutes: {minutes!r} is no duration; give 0 or more minutes.")
@@ -167,7 +167,7 @@ class Checkpoint(Hook):
         self._ends = set(plan.ends[:-1])
         self._loaded = self._read()
         steps = 0 if self._loaded is None else len(self._loaded[0]["history/total"])
-        if np.ptp(told_by_all(self._placement, steps)):
+        if np.ptp(numbers_of_all(self._placement, steps)):
             raise InputError(
                 f"checkpoint: not all processes see the same {self.given!r}; give one that they all see."
             )

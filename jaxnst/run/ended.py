@@ -19,5 +19,5 @@ class Ended(StrEnum):
 
     @property
     def is_final(self) -> bool:
-        """Says whether the same call would end the same way again."""
+        """Says whether there is nothing to go on with: the run finished or diverged."""
         return self in (Ended.finished, Ended.diverged)

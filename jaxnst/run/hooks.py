@@ -1,14 +1,13 @@
-"""The hooks of the loop: the record, the bar, the callback, Ctrl-C and the log.
+"""The hooks of the loop: the record, the callback, Ctrl-C and the log.
 
-The checkpoint is a hook too, in `jaxnst.run.checkpoint`.
+Two hooks have files of their own: `jaxnst.run.progress_bar` and `jaxnst.run.checkpoint`.
 """
 
 from __future__ import annotations
 
-import contextlib
 import logging
 import time
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Collection
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -19,8 +18,6 @@ from jaxnst.run.loop import Hook, Progress
 from jaxnst.run.mesh import any_process
 
 if TYPE_CHECKING:
-    from tqdm import tqdm
-
     from jaxnst.core.sharding import Placement
     from jaxnst.run.scale import Scale
     from jaxnst.run.state import State
@@ -54,7 +51,7 @@ class Record(Hook):
         return time.perf_counter() - self.began
 
     def __call__(self, progress: Progress, state: State | None, scale: Scale) -> None:
-        """Records a step."""
+        """Appends the losses of a step, and keeps its picture if it is a snapshot step."""
         for name, loss in progress.losses.items():
             self.history.setdefault(name, []).append(loss)
         self.alive.append(progress.alive)
@@ -70,7 +67,7 @@ class Callback(Hook):
     function: Callable[[Progress], Any]
 
     def settles(self, step: int) -> bool:
-        """Settles every step: the function may stop the run at any."""
+        """Returns True: the function may stop the run after any step, which must then be the last."""
         del step
         return True
 
@@ -87,7 +84,7 @@ class StopWhen(Hook):
     placement: Placement
 
     def settles(self, step: int) -> bool:
-        """Settles the step at which the flag is set."""
+        """Returns whether the flag is set: the run stops after this step."""
         del step
         return any_process(self.placement, self.is_set())
 
@@ -110,25 +107,3 @@ class LogFirstSteps(Hook):
             height, width = progress.size
             log.info("first step at %dx%d, with compilation: %.1f s", width, height, now - self.before)
         self.before, self.size = now, progress.size
-
-
-@dataclass
-class Bar(Hook):
-    """Shows the steps and the losses of one run on a progress bar."""
-
-    bar: tqdm
-
-    def __call__(self, progress: Progress, state: State | None, scale: Scale) -> None:
-        """Moves the bar by one step."""
-        losses = {name: f"{loss:.3g}" for name, loss in progress.losses.items()}
-        self.bar.set_postfix(losses, refresh=False)
-        self.bar.update()
-
-
-@contextlib.contextmanager
-def step_bar(steps: int, done: int) -> Iterator[Bar]:
-    """Opens a progress bar of `steps` steps on standard error, of which `done` are done."""
-    from tqdm import tqdm
-
-    with tqdm(total=steps, initial=done, unit="step", dynamic_ncols=True) as bar:
-        yield Bar(bar)

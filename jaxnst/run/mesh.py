@@ -50,10 +50,11 @@ def for_pairs(devices: Devices) -> list[Placement]:
     return [*(OverDevices(make_mesh(chosen, rows)) for rows in divisors), ONE_DEVICE]
 
 
-def told_by_all(placement: Placement, number: float) -> np.ndarray:
-    """Collects a number from each of the processes that compute one picture.
+def numbers_of_all(placement: Placement, number: float) -> np.ndarray:
+    """Collects a number from every process that computes this picture; all must call it at the same place.
 
-    All of them must call it at the same place in their work.
+    Returns:
+      Float32, the number of each process once for each of its devices; of one process alone, length 1.
     """
     own = np.array([number], np.float32)
     if not isinstance(placement, OverDevices) or placement.processes == 1:
@@ -66,7 +67,7 @@ def told_by_all(placement: Placement, number: float) -> np.ndarray:
 
 def any_process(placement: Placement, flag: bool) -> bool:
     """Says whether the flag is set in one of the processes that compute one picture."""
-    return bool(told_by_all(placement, flag).any())
+    return bool(numbers_of_all(placement, flag).any())
 
 
 def _choose(devices: Any, existing: Sequence[Any]) -> Mesh | list[Any]:

@@ -70,7 +70,7 @@ class Result:
 
     @property
     def metadata(self) -> dict[str, Any]:
-        """Settings, version and weights, which a saved picture carries; enough to repeat it."""
+        """Settings, version, SHA-256 of the weights and steps done, as a saved picture carries them."""
         return {
             "software": "jaxnst",
             "version": version(),

@@ -44,7 +44,7 @@ class Scale:
     first: Callable[[], tuple[Any, PRNGKeyArray]]
 
     def start(self) -> State:
-        """Makes the state before the first step."""
+        """Makes the state of a run that begins at this scale."""
         return self.steps.start(self.inputs, *map(self.steps.placement.put, self.first()))
 
     def step(self, state: State) -> tuple[State, Losses]:

@@ -28,11 +28,14 @@ Points = dict[str, dict[str, Any]]
 
 
 def read_settings(where: str, table: Mapping[str, Any]) -> dict[str, Any]:
-    """Checks the names of settings, and replaces old names by present ones.
+    """Checks the names of settings, and replaces old names by present ones; values are not checked.
 
     Args:
       where: the place in the study, for messages.
       table: settings by name.
+
+    Returns:
+      The same values under present names.
 
     Raises:
       InputError: an unknown name.

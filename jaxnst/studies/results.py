@@ -53,12 +53,14 @@ class SavedRun:
 
 
 def write_run(folder: Path, run: Run, result: Result, together: int, device: str) -> None:
-    """Writes a finished run. Pictures after it diverged are the last one with a finite loss.
+    """Writes the folder of a finished run: pictures, losses.csv and, last, run.json.
+
+    If the run diverged, each later snapshot is the last picture with a finite loss.
 
     Args:
       folder: for its files; it is made.
-      run: with its own settings, not those it was computed with.
-      result: of its job, with snapshots and final losses.
+      run: as the study declares it; `result.config` may have more layers.
+      result: of the run's job, with snapshots and final losses.
       together: number of runs that were computed together and share the time.
       device: name of the device.
 

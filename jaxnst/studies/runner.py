@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import jax
 
-from jaxnst.batch.engine import pairs_bar, run_jobs
+from jaxnst.batch.engine import run_jobs
 from jaxnst.batch.journal import at_work
 from jaxnst.errors import InputError
 from jaxnst.io import images
@@ -21,6 +21,7 @@ from jaxnst.metrics import LEAST_SIDE, SIZE
 from jaxnst.run.ended import Ended
 from jaxnst.run.interrupts import Interrupted, stop_on_interrupt
 from jaxnst.run.networks import Networks
+from jaxnst.run.progress_bar import pairs_bar
 from jaxnst.run.result import Result
 from jaxnst.studies import results, table
 from jaxnst.studies.jobs import jobs_of, read_pictures

@@ -20,7 +20,7 @@ from jaxnst.core.sharding.rows import Within
 from jaxnst.io.weights.load import load_weights
 from jaxnst.run.loop import optimise
 from jaxnst.run.memory_budget import estimate_bytes, fit_in_memory
-from jaxnst.run.mesh import any_process, for_one_picture, for_pairs, told_by_all
+from jaxnst.run.mesh import any_process, for_one_picture, for_pairs, numbers_of_all
 from jaxnst.run.plan import Pictures, prepare
 from jaxnst.run.scale import work_of
 from jaxnst.run.vectorised import filled_up, run_plans, shared, work_of_lanes
@@ -303,7 +303,7 @@ def test_a_mesh_may_be_laid_out_in_any_order():
 @pytest.mark.parametrize("placement", [ONE_DEVICE, over(2, 4)], ids=["one device", "eight"])
 def test_one_process_agrees_with_itself(placement):
     """`test_hosts` has two."""
-    assert told_by_all(placement, 7).tolist() == [7]
+    assert numbers_of_all(placement, 7).tolist() == [7]
     assert any_process(placement, True) is True
     assert any_process(placement, False) is False
 

@@ -48,7 +48,7 @@ class NearestPatches:
     size: int = 3
 
     def __post_init__(self) -> None:
-        """Refuses patches without positions."""
+        """Checks that `size` is at least 1."""
         if self.size < 1:
             raise ValueError(f"size is {self.size}; patches have at least 1 position")
 

@@ -89,7 +89,7 @@ class SlicedWasserstein:
     seed: int = 0
 
     def __post_init__(self) -> None:
-        """Refuses to compare along no direction."""
+        """Checks that `directions` is at least 1."""
         if self.directions is not None and self.directions < 1:
             raise ValueError(f"directions is {self.directions}; at least 1 is needed")
 

@@ -247,7 +247,7 @@ def _gradient(
     image_gradient: Array,
     whole_slopes: Any,
 ) -> Array:
-    """Computes the gradient with respect to the variable from those with respect to what a step sees."""
+    """Carries the gradients by the image that the network sees, and by the whole sums, back to the variable."""
 
     def image_and_whole(variable: Array) -> tuple[Array, Any]:
         seen = _see_picture(problem, inputs, key, variable)

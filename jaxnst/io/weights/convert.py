@@ -31,8 +31,8 @@ class Preprocessing(NamedTuple):
 
     Attributes:
       channel_order: "RGB" or "BGR".
-      mean: mean of each channel, in that order and in units of `input_scale`.
-      std: standard deviation of each channel, in that order and in units of `input_scale`.
+      mean: mean of each channel, in that order, of values from 0 to `input_scale`.
+      std: standard deviation of each channel, in that order, of values from 0 to `input_scale`.
       input_scale: 255 or 1, the largest value of a channel before the mean is subtracted.
     """
 
