@@ -58,8 +58,8 @@ class Term(Protocol):
     """Describes one summand of the objective; hashable, static under `jit`.
 
     The loss of a picture is `loss(sums(picture, target), target, loss_weights)`. Only `sums` sees the
-    picture, so that a large picture can be seen tile by tile. Of the terms with layers tiles take `Content`, and
-    `Style` with additive statistics; `jaxnst.core.tiling.check` refuses others.
+    picture, so that a large picture can be seen tile by tile. Of the terms with layers tiles take `Content`,
+    and `Style` with additive statistics; `jaxnst.core.tiling.check` refuses others.
     """
 
     @property

@@ -229,6 +229,7 @@ def statistics_and_pixels(size):
     return loss
 
 
+@pytest.mark.slow
 def test_lbfgs_needs_fewer_steps_at_the_fine_size_with_the_history_of_the_coarse():
     """The size changes after many different steps, because a single change may favour either."""
     optimizer = optimizers.LBFGS(20)

@@ -74,6 +74,7 @@ def test_masks_and_several_styles(params, keep):
     assert_equal(*both(described, params, weights_of(described, 2), given, picture(*SIZE, 1), keep=keep))
 
 
+@pytest.mark.slow
 def test_wasserstein_distance_of_tiles(params):
     """Its gradient, through a singular value decomposition, is less exact by itself."""
     described = objective.Objective(terms=(terms.Style(("relu1_1", "relu2_1"), (st.Wasserstein(),) * 2),))
@@ -96,6 +97,7 @@ def deep(params):
     return described, call
 
 
+@pytest.mark.slow
 def test_at_the_tiles_borders_there_is_no_seam(deep):
     described, call = deep
     untiled, tiled = call()
@@ -109,6 +111,7 @@ def test_at_the_tiles_borders_there_is_no_seam(deep):
     assert at_borders <= 1e-5 * np.abs(untiled[1]).max()
 
 
+@pytest.mark.slow
 def test_with_a_narrower_halo_there_would_be_one(deep, monkeypatch):
     monkeypatch.setattr(tiles, "halo", lambda layers: 16)
     untiled, tiled = deep[1]()
@@ -178,6 +181,7 @@ def test_steps_in_tiles_are_steps(params):
     assert np.abs(found[0] - content).max() > 0.01
 
 
+@pytest.mark.slow
 def test_stylize_and_evaluate_take_a_tile(photo, painting):
     """Over two scales, with the photo's colours; without the kinks of the total variation in flat areas."""
     given = {"size": 160, "start_size": 80, "scale_steps": (1, 1), "color": "luminance", "progress": False}

@@ -38,6 +38,7 @@ def pictures():
     return photo, np.broadcast_to(lying, (40, 40, 3)), np.broadcast_to(standing, (40, 40, 3))
 
 
+@pytest.mark.slow
 def test_scales_go_by_any_factor_with_steps_of_their_own(pictures):
     sizes = []
     result = jaxnst.stylize(
@@ -169,6 +170,7 @@ def test_interpolation_goes_from_one_style_to_the_other(pictures):
     assert "two style pictures" in refusal(lambda: list(jaxnst.interpolate(photo, styles[0], **FAST)))
 
 
+@pytest.mark.slow
 def test_content_and_style_reconstruction_need_one_picture(pictures):
     photo, style, _ = pictures
     content = jaxnst.reconstruct(photo, "relu1_2", size=48, steps=40, progress=False)
@@ -231,6 +233,7 @@ def test_regions_move_with_the_random_shift(pictures, halves):
     assert np.abs(as_picture - left).max() > 0.1
 
 
+@pytest.mark.slow
 def test_extra_terms_are_in_the_history_and_do_their_work(pictures):
     photo, style, _ = pictures
     extra = {

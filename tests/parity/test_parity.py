@@ -1,6 +1,7 @@
 """Features, losses, gradients and trajectories are PyTorch's: golden numbers, and live ones with torch."""
 
 import functools
+import importlib.util
 
 import jax
 import numpy as np
@@ -29,7 +30,16 @@ def torch_live(key):
     return dict(parity.cases())[key]()
 
 
-@pytest.fixture(params=["golden", "torch"])
+def slow(name):
+    """Marks a parameter whose test takes over ten seconds."""
+    return pytest.param(name, marks=pytest.mark.slow)
+
+
+HAS_TORCH = importlib.util.find_spec("torch") is not None
+
+
+# With PyTorch at hand the golden numbers say again what it says; without, they are all there is.
+@pytest.fixture(params=[pytest.param("golden", marks=pytest.mark.slow if HAS_TORCH else ()), "torch"])
 def reference(request):
     """Returns PyTorch's numbers under a key: summaries from the file, or whole arrays computed now."""
     if request.param == "golden":
@@ -96,7 +106,7 @@ def test_winograds_way_is_as_close(reference):
     assert_equal_losses(computed, reference("preset/ranka/photo/96x64"))
 
 
-@pytest.mark.parametrize("preset", parity.PRESET_NAMES)
+@pytest.mark.parametrize("preset", ["gatys", *map(slow, parity.PRESET_NAMES[1:])])
 def test_gradients_in_double_precision_on_any_noise(preset):
     """In float64 no unit is close enough to a kink of the ReLU to matter."""
     torch = pytest.importorskip("torch")
@@ -162,6 +172,7 @@ def test_trajectories_are_those_of_torch_optim(optimizer, reference):
     np.testing.assert_allclose(trajectory(config, "96x64"), expected, rtol=1e-3)
 
 
+@pytest.mark.slow
 def test_lbfgs_ends_no_higher_than_torch_optim(reference):
     expected = reference("trajectory/lbfgs")["losses"]
     config = PRESETS["ranka"].replace(learning_rate=1.0, history_size=20, steps=len(expected))

@@ -113,7 +113,10 @@ def ready(pictures, file, settings=TWO_SCALES, steps=None, **options):
         yield plan, checkpoint
 
 
-@pytest.mark.parametrize("kind", RUNS)
+@pytest.mark.parametrize(
+    "kind",
+    [pytest.param(kind, marks=pytest.mark.slow) if kind in ("tile", "devices") else kind for kind in RUNS],
+)
 def test_goes_on_bit_for_bit(pictures, file, kind):
     """Stopped in the middle of the first scale, at its end, in the second, and after the last step."""
     settings = FAST | RUNS[kind]

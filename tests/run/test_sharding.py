@@ -66,7 +66,10 @@ def both(described, params, given, weights, image, count):
     return tuple(value_and_grad(*arguments, placement) for placement in (ONE_DEVICE, over(1, count)))
 
 
-@pytest.mark.parametrize(("statistic", "norm", "count"), [("gram", "l2", 8), ("covariance", "l1", 3)])
+@pytest.mark.parametrize(
+    ("statistic", "norm", "count"),
+    [pytest.param("gram", "l2", 8, marks=pytest.mark.slow), ("covariance", "l1", 3)],
+)
 def test_rows_add_up_to_the_whole(params, statistic, norm, count):
     """91 rows divide by none of these."""
     described = objective_of(st.STATISTICS[statistic](losses.gram_chw, losses.NORMS[norm]), norm)
@@ -74,6 +77,7 @@ def test_rows_add_up_to_the_whole(params, statistic, norm, count):
     assert_equal(*both(described, params, given, weights_of(described, 1), picture(*SIZE, 1), count))
 
 
+@pytest.mark.slow
 def test_masks_and_several_styles(params):
     described, mask = objective_of(st.Gram(losses.gram_hw)), half(*SIZE)
     given = (
@@ -85,6 +89,7 @@ def test_masks_and_several_styles(params):
     assert_equal(*both(described, params, given, weights_of(described, 2), picture(*SIZE, 1), 4))
 
 
+@pytest.mark.slow
 def test_other_paddings_are_those_of_the_picture(params):
     described = objective_of(st.Gram(losses.gram_hw))
     described = dataclasses.replace(described, padding=vgg.reflect, pooling=vgg.average_pool)
@@ -92,6 +97,7 @@ def test_other_paddings_are_those_of_the_picture(params):
     assert_equal(*both(described, params, given, weights_of(described, 1), picture(*SIZE, 1), 4))
 
 
+@pytest.mark.slow
 def test_zeros_below_the_picture_would_show(params, monkeypatch):
     """What the tests above could not see otherwise: these rows' features change the picture's own."""
     monkeypatch.setattr(Within, "__call__", lambda self, convolve, x: convolve(x))
@@ -117,7 +123,7 @@ def sides_of_shards(array, axis):
     return {shard.data.shape[axis] for shard in array.addressable_shards}
 
 
-@pytest.mark.parametrize("size", [(201, 61), (128, 128)])
+@pytest.mark.parametrize("size", [(201, 61), pytest.param((128, 128), marks=pytest.mark.slow)])
 def test_neighbours_exchange_rows_and_nobody_collects_the_picture(size):
     """In a step with L-BFGS, whose history is spread as the picture is.
 
@@ -141,6 +147,7 @@ def test_neighbours_exchange_rows_and_nobody_collects_the_picture(size):
         assert sides_of_shards(spread, axis) == {rows}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("size", [(101, 61), pytest.param((128, 61), marks=pytest.mark.slow)])
 def test_nor_where_pairs_are_spread_too(size):
     config = Config(history_size=5).checked()
@@ -178,6 +185,7 @@ def test_each_device_has_the_targets_of_its_own_pairs():
     assert all(leaf.is_fully_replicated for leaf in jax.tree.leaves(scale.inputs.params))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "settings",
     [
@@ -204,6 +212,7 @@ def test_a_picture_over_several_devices(settings):
     np.testing.assert_allclose(several.history["total"], one.history["total"], rtol=1e-5)
 
 
+@pytest.mark.slow
 def test_bfloat16_over_several_devices():
     """To its own rounding."""
     given = (picture(80, 71, 4), picture(60, 50, 5))
@@ -212,6 +221,7 @@ def test_bfloat16_over_several_devices():
     np.testing.assert_allclose(several.history["total"], one.history["total"], rtol=0.01)
 
 
+@pytest.mark.slow
 def test_lanes_over_several_devices_go_on():
     """Each part of the state is put back where it was."""
     config, size = Config(**SETTINGS), (56, 50)
@@ -230,6 +240,7 @@ def test_lanes_over_several_devices_go_on():
         assert found.sharding == expected.sharding
 
 
+@pytest.mark.slow
 def test_pairs_over_several_devices():
     """Three pairs divide by neither 2 nor 4; `test_vectorised` compares pairs with single runs."""
     contents, style = [picture(60, 57, seed) for seed in range(3)], picture(50, 40, 10)
@@ -243,6 +254,7 @@ def test_pairs_over_several_devices():
             np.testing.assert_allclose(result.history["total"], alone.history["total"], rtol=1e-5)
 
 
+@pytest.mark.slow
 def test_a_progress_of_pairs_over_devices_that_is_kept_stays_what_it_was():
     config, size = Config(**SETTINGS), (56, 50)
     plans = [

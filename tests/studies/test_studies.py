@@ -113,6 +113,7 @@ class Page(html.parser.HTMLParser):
         assert self.open.pop() == tag
 
 
+@pytest.mark.slow
 def test_cells_are_what_single_runs_make(mine, tmp_path):
     studied = run(mine, tmp_path / "out")
     assert not studied.failed

@@ -247,7 +247,7 @@ def _gradient(
     image_gradient: Array,
     whole_slopes: Any,
 ) -> Array:
-    """Carries the gradients by the image that the network sees, and by the whole sums, back to the variable."""
+    """Carries the gradients by what the network sees and by the whole sums back to the variable."""
 
     def image_and_whole(variable: Array) -> tuple[Array, Any]:
         seen = _see_picture(problem, inputs, key, variable)
