@@ -61,17 +61,17 @@ _MODULES = {
 
 
 def __getattr__(name: str) -> object:
-    """Load a name of `__all__`, or the version."""
+    """Loads a name of `__all__`, or the version."""
     if name in _MODULES:
-        found = getattr(import_module(f"jaxnst.{_MODULES[name]}"), name)
+        value = getattr(import_module(f"jaxnst.{_MODULES[name]}"), name)
     elif name in __all__:
-        found = import_module(f"jaxnst.{name}")
+        value = import_module(f"jaxnst.{name}")
     elif name == "__version__":
-        found = import_module("jaxnst.config.version").version()
+        value = import_module("jaxnst.config.version").version()
     else:
         raise AttributeError(f"module 'jaxnst' has no attribute {name!r}")
-    globals()[name] = found
-    return found
+    globals()[name] = value
+    return value
 
 
 def __dir__() -> list[str]:

@@ -12,23 +12,23 @@ class TooLargeError(InputError):
     """More than the memory that is free; on another day, or another machine, it may work."""
 
 
-def choose(argument: str, given: str, known: Iterable[str]) -> str:
-    """Return `given` if it is one of `known`.
+def choose(argument: str, value: str, choices: Iterable[str]) -> str:
+    """Returns `value` if it is one of `choices`.
 
     Args:
-      argument: the name of the argument, for the message.
-      given: what the user wrote.
-      known: every name that would work, in the order to list them.
+      argument: name of the argument, for the message.
+      value: what the user wrote.
+      choices: every name that would work, in the order to list them.
 
     Returns:
-      `given`, unchanged.
+      `value`, unchanged.
 
     Raises:
-      InputError: `given` is unknown; the message has the nearest names first, or all of them.
+      InputError: `value` is unknown; the message has the nearest names, or else all of them.
     """
-    names = list(known)
-    if given in names:
-        return given
-    near = difflib.get_close_matches(str(given), names, n=3)
+    names = list(choices)
+    if value in names:
+        return value
+    near = difflib.get_close_matches(str(value), names, n=3)
     hint = f"did you mean {' or '.join(near)}?" if near else f"choose one of: {', '.join(names)}."
-    raise InputError(f"{argument}: there is no {given!r}; {hint}")
+    raise InputError(f"{argument}: there is no {value!r}; {hint}")

@@ -20,7 +20,7 @@ from jaxnst.io import images
 from jaxnst.io.weights.load import load_weights
 from jaxnst.run.memory_budget import Tile, check_large_enough
 from jaxnst.run.plan import gather, prepare
-from jaxnst.run.scale import targets_at
+from jaxnst.run.scale import photo_at, targets_at
 
 if TYPE_CHECKING:
     from jaxtyping import Float
@@ -70,7 +70,7 @@ def evaluate(
     check_large_enough(config, *size, argument="image")
     pictures, config = gather(content, style, content_masks, style_masks, config)
     plan = prepare(pictures, config, size, tile)
-    targets = targets_at(plan, size)
+    targets = targets_at(plan, size, photo_at(plan, size))
     losses = plan.steps.losses(plan.params, targets, plan.loss_weights, jnp.asarray(array))
     return {name: float(losses[name]) for name in plan.steps.problem.objective.names}
 

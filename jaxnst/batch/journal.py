@@ -35,9 +35,6 @@ if TYPE_CHECKING:
 MOST_WAITING = 64
 """Pictures that are computed but not yet written, at most."""
 
-ASIDE = f".{'[0-9a-f]' * 32}.tmp"
-"""Names of the files that `files.written_aside` leaves behind when it is killed."""
-
 LOCK_SECONDS = 60
 """Time that a process waits for another's moment with the list of failures."""
 
@@ -191,12 +188,13 @@ def at_work(folder: Path, argument: str = "out", shared: bool = False) -> Iterat
         raise InputError(
             f"{argument}: {str(folder)!r} cannot be used ({error.strerror}); choose another."
         ) from error
-    refusal = InputError(f"{argument}: another process works in {str(folder)!r}; wait, or choose another.")
     with contextlib.ExitStack() as stack:
         if not shared:
             if not stack.enter_context(_locked(folder / ".lock", argument)):
-                raise refusal
-            for left_by_a_kill in (*folder.glob(ASIDE), *folder.glob(f"runs/*/{ASIDE}")):
+                raise InputError(
+                    f"{argument}: another process works in {str(folder)!r}; wait, or choose another."
+                )
+            for left_by_a_kill in (*folder.glob(files.ASIDE), *folder.glob(f"runs/*/{files.ASIDE}")):
                 left_by_a_kill.unlink(missing_ok=True)
         yield
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import collections
 import csv
+import dataclasses
 import hashlib
 import json
 import typing
@@ -17,7 +18,7 @@ from typing import Any, NamedTuple
 from PIL import Image
 
 from jaxnst.batch.jobs import Job
-from jaxnst.config.config import RENAMED, Config
+from jaxnst.config.config import OLD_NAMES, RENAMED, Config
 from jaxnst.config.version import version
 from jaxnst.errors import InputError, choose
 from jaxnst.io.files import expand, reason
@@ -41,11 +42,11 @@ class Row(NamedTuple):
 
     def job(self, out: str) -> Job:
         """Makes the job that writes the picture `out`."""
-        job = Job(*gather(self.content, list(self.styles), None, None, self.config), out=out)
+        job = Job(*gather(self.content, list(self.styles), None, None, self.config), out)
         files = list(map(_state, job.files))
-        parts = [out, str(self.content), *map(str, self.styles), files, self.config.to_dict(), version()]
-        key = hashlib.sha256(json.dumps(parts).encode()).hexdigest()[:32]
-        return Job(job.pictures, job.config, out, key)
+        settings = {OLD_NAMES.get(name, name): value for name, value in self.config.to_dict().items()}
+        parts = [out, str(self.content), *map(str, self.styles), files, settings, version()]
+        return dataclasses.replace(job, key=hashlib.sha256(json.dumps(parts).encode()).hexdigest()[:32])
 
 
 def _state(path: Path) -> tuple[str, int, int]:

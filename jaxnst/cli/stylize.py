@@ -18,6 +18,8 @@ from jaxnst.errors import InputError
 class Hosts:
     """Holds the options of `jax.distributed.initialize`, for several processes that make one picture."""
 
+    distributed: bool = False
+    """Let JAX ask the cluster (Slurm, Open MPI, Cloud TPU) for the values below."""
     coordinator_address: Annotated[str | None, arg(metavar="HOST:PORT", help_behavior_hint="")] = None
     """Address of process 0, at which all processes meet."""
     num_processes: Annotated[int | None, arg(metavar="N", help_behavior_hint="")] = None

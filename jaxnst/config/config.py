@@ -28,6 +28,10 @@ RENAMED = {"memory": "history_size"}
 """Old names of settings, which are still accepted, and their present names."""
 
 
+OLD_NAMES = {new: old for old, new in RENAMED.items()}
+"""Old names of settings by their present names; digests keep them, so that renaming loses no picture."""
+
+
 def canonical_name(name: str) -> str:
     """Returns the present name of a setting, and warns if `name` is an old one."""
     if name not in RENAMED:

@@ -53,7 +53,7 @@ def _check_statistic(value: Any) -> None:
     usable = callable(value) and callable(getattr(value, "distance", None))
     if not usable or isinstance(value, type) or not isinstance(value, Hashable):
         raise InputError(
-            f"statistic: {repr(value)[:60]} will not do; give a name, or a hashable object with "
+            f"statistic: {repr(value)[:60]} is not usable; give a name, or a hashable object with "
             "__call__(features, guide) and distance(summary, target)."
         )
 

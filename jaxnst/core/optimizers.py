@@ -1,7 +1,7 @@
-"""The optimisers, from optax, as hashable descriptions: `optimizer(learning_rate)` is the transformation.
+"""The optimisers, from optax, as hashable descriptions: `optimizer(learning_rate)` builds the transformation.
 
-The learning rate comes in traced, so that runs that differ in nothing else share one compiled program.
-`optimizer.carried(state, step, gradient)` is the transformation's state for the same picture at another size.
+The learning rate is traced, so that runs that differ in nothing else share one compiled program.
+`optimizer.carried(state, step, gradient)` returns the transformation's state at another size of the picture.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ LINE_SEARCHES: Mapping[str, Callable[[], optax.GradientTransformation]] = {
 
 
 class LBFGSState(NamedTuple):
-    """The state of L-BFGS.
+    """Holds the state of L-BFGS.
 
     Attributes:
       history: `optax.ScaleByLBFGSState`: past steps and what they did to the gradient.
@@ -64,7 +64,7 @@ def _is_convex(step: Array, difference: Array) -> Bool[Array, ""]:
 def _guarded_update(
     update: Callable, gradient: Any, state: LBFGSState, image: Any = None
 ) -> tuple[Any, LBFGSState]:
-    """`optax.scale_by_lbfgs`, without the pairs along which the objective is not convex.
+    """Runs `optax.scale_by_lbfgs` without the pairs along which the objective is not convex.
 
     With such a pair the approximate Hessian is not positive and the direction may lead uphill; optax keeps
     them, PyTorch and the textbooks do not (Nocedal and Wright, section 7.2). To leave one out, the state is
@@ -85,7 +85,7 @@ def _guarded_update(
 
 
 def _carried_history(history: Any, step: Resampling, gradient: Resampling) -> Any:
-    """The convex pairs at another size, oldest first, without gaps; the last picture is left behind.
+    """Resamples the convex pairs, oldest first and without gaps; the last picture is left behind.
 
     Resampling can turn a pair's curvature negative; such a pair goes, as it would have on arrival. `count`
     says where optax writes the next pair and which was the last, so it becomes that of a run which has seen
@@ -132,7 +132,7 @@ class LBFGS:
     max_step: float = math.inf
 
     def __call__(self, learning_rate: Float[Array, ""] | float) -> optax.GradientTransformationExtraArgs:
-        """Build the transformation."""
+        """Builds the transformation."""
         lbfgs = optax.scale_by_lbfgs(self.history_size)
 
         def init(params: Any) -> LBFGSState:
@@ -147,7 +147,7 @@ class LBFGS:
         )
 
     def carried(self, state: Any, step: Resampling, gradient: Resampling) -> Any:
-        """The state for the picture at another size: the curvature learnt so far, and a fresh line search.
+        """Carries the state to another size: the curvature learnt so far, and a fresh line search.
 
         The pairs of steps and gradients' differences are resampled. The last picture and its gradient are
         not: the next gradient is of another objective, at another size, and differs from the last by more
@@ -179,11 +179,11 @@ class Adam:
     """Adam (Kingma and Ba 2015), with the paper's constants."""
 
     def __call__(self, learning_rate: Float[Array, ""] | float) -> optax.GradientTransformationExtraArgs:
-        """Build the transformation."""
+        """Builds the transformation."""
         return optax.with_extra_args_support(optax.adam(learning_rate))
 
     def carried(self, state: Any, step: Resampling, gradient: Resampling) -> Any:
-        """The state for the picture at another size: both moments resampled; arguments as for `LBFGS`.
+        """Resamples both moments to another size; arguments as for `LBFGS`.
 
         The second goes by way of its root, which is a gradient's size, so that `gradient`'s factor counts
         squared and no interpolation makes it negative.
@@ -198,12 +198,12 @@ class Adagrad:
     """Adagrad (Duchi et al. 2011), whose sum of squares starts at zero as in PyTorch."""
 
     def __call__(self, learning_rate: Float[Array, ""] | float) -> optax.GradientTransformationExtraArgs:
-        """Build the transformation."""
+        """Builds the transformation."""
         adagrad = optax.adagrad(learning_rate, initial_accumulator_value=0.0, eps=1e-20)
         return optax.with_extra_args_support(adagrad)
 
     def carried(self, state: Any, step: Resampling, gradient: Resampling) -> Any:
-        """The state for the picture at another size, as `Adam`'s second moment."""
+        """Resamples the sum of squares to another size, as `Adam` its second moment."""
         del step
         sums, *rest = state
         return (sums._replace(sum_of_squares=_resampled_squares(sums.sum_of_squares, gradient)), *rest)
@@ -214,10 +214,10 @@ class SGD:
     """Plain gradient descent."""
 
     def __call__(self, learning_rate: Float[Array, ""] | float) -> optax.GradientTransformationExtraArgs:
-        """Build the transformation."""
+        """Builds the transformation."""
         return optax.with_extra_args_support(optax.sgd(learning_rate))
 
     def carried(self, state: Any, step: Resampling, gradient: Resampling) -> Any:
-        """The state for the picture at another size: it remembers nothing."""
+        """Returns the state: it holds nothing of a size."""
         del step, gradient
         return state

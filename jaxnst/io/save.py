@@ -17,8 +17,6 @@ from PIL import Image
 from jaxnst.errors import InputError
 from jaxnst.io.bit_depth import DEEP_ENCODERS, IMAGE_DESCRIPTION, SOFTWARE, dither_to_bytes, to_bytes, to_deep
 from jaxnst.io.files import PathLike, check_file, expand, write_whole
-from jaxnst.io.files import reason as reason
-from jaxnst.io.files import written_aside as written_aside
 from jaxnst.io.images import open_image
 
 if TYPE_CHECKING:

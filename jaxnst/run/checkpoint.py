@@ -94,10 +94,10 @@ class Checkpoint(Hook):
         """
         check_minutes(minutes)
         self._strict = strict
-        self.given = os.fspath(path)
+        self.name = os.fspath(path)
         self.path = files.check_file(path, "checkpoint")
         if self.path.suffix.lower() not in EXTENSIONS:
-            raise InputError(f"checkpoint: {self.given!r} must end in {' or '.join(EXTENSIONS)}; rename it.")
+            raise InputError(f"checkpoint: {self.name!r} must end in {' or '.join(EXTENSIONS)}; rename it.")
         self._seconds = 60 * float(minutes)
         self._saved = time.monotonic()
         self._owner: Mapping[str, Any] = {}
@@ -112,13 +112,14 @@ class Checkpoint(Hook):
         exists = self.path.exists()
         self._about = array_file.about(self.path) if exists else None
         if exists and (self._about is None or "owner" not in self._about):
-            self._about = None
-            self._refuse("is damaged or not a checkpoint of stylize; give another file")
+            older, self._about = "whose" in (self._about or {}), None
+            what = "is of an older jaxnst" if older else "is damaged or not a checkpoint of stylize"
+            self._refuse(f"{what}; give another file")
 
     def _refuse(self, why: str) -> None:
         if self._strict:
-            raise InputError(f"checkpoint: {self.given!r} {why}.")
-        log.info("checkpoint: %s %s", self.given, why)
+            raise InputError(f"checkpoint: {self.name!r} {why}.")
+        log.info("checkpoint: %s %s", self.name, why)
 
     @contextlib.contextmanager
     def alone(self) -> Iterator[None]:
@@ -134,11 +135,10 @@ class Checkpoint(Hook):
         with files.locked(lock) as locked:
             if not locked:
                 raise InputError(
-                    f"checkpoint: another run is at work on {self.given!r}; wait, or give another file."
+                    f"checkpoint: another run is at work on {self.name!r}; wait, or give another file."
                 )
             self._look()  # again: the other run may have ended just now
             yield
-        lock.unlink(missing_ok=True)
 
     def tile(self, tile: Tile, config: Config) -> Tile:
         """Returns `tile`, or for auto what the run in the file began with."""
@@ -169,9 +169,9 @@ class Checkpoint(Hook):
         steps = 0 if self._loaded is None else len(self._loaded[0]["history/total"])
         if np.ptp(numbers_of_all(self._placement, steps)):
             raise InputError(
-                f"checkpoint: not all processes see the same {self.given!r}; give one that they all see."
+                f"checkpoint: not all processes see the same {self.name!r}; give one that they all see."
             )
-        log.info("checkpoint: %s, after %d steps", self.given, steps)
+        log.info("checkpoint: %s, after %d steps", self.name, steps)
         return steps
 
     def _read(self) -> tuple[dict[str, np.ndarray], dict[str, Any]] | None:
@@ -252,7 +252,7 @@ class Checkpoint(Hook):
         except (OSError, MemoryError, jax.errors.JaxRuntimeError) as error:
             if isinstance(error, jax.errors.JaxRuntimeError) and not is_out_of_memory(error):
                 raise
-            warnings.warn(f"{self.given}: the checkpoint could not be written ({error})", stacklevel=2)
+            warnings.warn(f"{self.name}: the checkpoint could not be written ({error})", stacklevel=2)
         self._saved = time.monotonic()
 
     def _contents(
@@ -265,7 +265,7 @@ class Checkpoint(Hook):
     ) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
         """Returns the arrays of the file, and the JSON about them."""
         arrays = {"picture": picture}
-        arrays |= {f"history/{name}": np.array(of, np.float32) for name, of in record.history.items()}
+        arrays |= {f"history/{name}": np.array(losses, np.float32) for name, losses in record.history.items()}
         arrays |= {f"snapshots/{step}": snapshot for step, snapshot in record.snapshots.items()}
         about = {"owner": self._owner, "seconds": record.seconds, "names": list(record.history)}
         about |= {"ended": ended or "", "why": why}

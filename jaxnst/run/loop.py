@@ -5,7 +5,6 @@ It knows nothing of files, bars or Ctrl-C: those are hooks, in `jaxnst.run.hooks
 
 from __future__ import annotations
 
-import contextlib
 import functools
 from collections import deque
 from collections.abc import Sequence
@@ -145,10 +144,18 @@ def optimise(work: Work, hooks: Sequence[Hook], resume: SavedState | None = None
     except FAILURES as error:
         if not is_out_of_memory(error):
             raise
-        with contextlib.suppress(*FAILURES):
-            steps_done.flush()  # those before the one that failed are good
-        ended = Ended.out_of_memory
+        ended = _flushed(steps_done) or Ended.out_of_memory
     return Outcome(ended, *steps_done.last)
+
+
+def _flushed(steps_done: StepsDone) -> Ended | None:
+    """Reads the steps before the one for which memory ran out."""
+    try:
+        return steps_done.flush()
+    except FAILURES as error:
+        if not is_out_of_memory(error):
+            raise
+        return None
 
 
 class StepsDone:

@@ -216,9 +216,9 @@ def _does_not_fit(
         advice += "; history_size=5, for L-BFGS, needs less"
     if over_devices and fitting is not None:
         advice = f"without devices, {advice}"
-    each = " on each device" if over_devices else ""
+    where = " on each device" if over_devices else ""
     return (
-        f"size: {size[1]}x{size[0]} pixels need about {needed / 1e9:.1f} GB{each} and "
+        f"size: {size[1]}x{size[0]} pixels need about {needed / 1e9:.1f} GB{where} and "
         f"{available / 1e9:.1f} GB are free; {advice}."
     )
 

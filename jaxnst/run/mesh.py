@@ -60,8 +60,8 @@ def numbers_of_all(placement: Placement, number: float) -> np.ndarray:
     if not isinstance(placement, OverDevices) or placement.processes == 1:
         return own
     mesh = placement.mesh
-    each = NamedSharding(mesh, PartitionSpec(mesh.axis_names))
-    numbers = jax.make_array_from_callback((mesh.size,), each, lambda _: own)
+    sharding = NamedSharding(mesh, PartitionSpec(mesh.axis_names))
+    numbers = jax.make_array_from_callback((mesh.size,), sharding, lambda _: own)
     return np.asarray(jax.lax.with_sharding_constraint(numbers, NamedSharding(mesh, PartitionSpec())))
 
 

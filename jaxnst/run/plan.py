@@ -201,27 +201,27 @@ _NEEDS: tuple[tuple[str, str, Callable[[Config], bool]], ...] = (
 
 def _without_the_absent(config: Config, pictures: Pictures) -> Config:
     """Drops the layers of a picture that is not there, and refuses settings that need it."""
-    given = {"content": pictures.content is not None, "style": bool(pictures.styles)}
-    if not any(given.values()):
+    present = {"content": pictures.content is not None, "style": bool(pictures.styles)}
+    if not any(present.values()):
         raise InputError("content and style are both missing; give at least one picture.")
     for picture, name, used in _NEEDS:
-        if used(config) and not given[picture]:
+        if used(config) and not present[picture]:
             raise InputError(f"{name}: {getattr(config, name)!r} needs a {picture} picture; none is given.")
     if config.style_balance and len(pictures.styles) < 2:
         raise InputError("style_balance: it needs at least two style pictures to balance.")
     content_counts = (config.content_layers and config.content_weight) or config.laplacian_weight
     style_counts = (config.style_layers and config.style_weight) or config.histogram_weight
-    if given["style"] and not style_counts and not (given["content"] and config.style_layers):
+    if present["style"] and not style_counts and not (present["content"] and config.style_layers):
         raise InputError(
             "style_layers, style_weight: the style counts for nothing; name layers, give a weight."
         )
-    if not given["style"] and not content_counts:
+    if not present["style"] and not content_counts:
         raise InputError(
             "content_layers, content_weight: the picture counts for nothing; name layers and a weight."
         )
-    if not given["content"]:
+    if not present["content"]:
         config = config.replace(content_layers=(), content_layer_weights=(1.0,))
-    if not given["style"]:
+    if not present["style"]:
         no_layers = {"style_layer_weights": (1.0,), "statistic": ("gram",), "style_weights": ()}
         config = config.replace(style_layers=(), **no_layers)
     return config

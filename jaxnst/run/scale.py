@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from jaxnst.run.state import SavedState, State
 
     Size = tuple[int, int]
+    Photo = Float[np.ndarray, "h w 3"] | None
 
 
 @dataclass(frozen=True)
@@ -84,26 +85,33 @@ def work_of(plan: Plan) -> Work:
 def scale_of(plan: Plan, index: int) -> Scale:
     """Builds what one scale of a run needs, on the device."""
     size = plan.sizes[index]
-    return Scale(size, plan.steps, plan.steps.put(inputs_at(plan, size)), partial(first_of, plan, size))
+    photo = photo_at(plan, size)
+    inputs = plan.steps.put(inputs_at(plan, size, photo))
+    return Scale(size, plan.steps, inputs, partial(first_of, plan, size, photo))
 
 
-def inputs_at(plan: Plan, size: Size) -> solver.Inputs:
-    """Computes what a step takes at a height and width."""
+def photo_at(plan: Plan, size: Size) -> Photo:
+    """Resizes the content picture to a height and width; None: there is no content."""
+    return None if plan.content is None else images.resize(plan.content, size)
+
+
+def inputs_at(plan: Plan, size: Size, photo: Photo) -> solver.Inputs:
+    """Computes what a step takes at a height and width; `photo` from `photo_at`."""
     return solver.Inputs(
         step_params(plan.config, plan.params),
-        targets_at(plan, size),
+        targets_at(plan, size, photo),
         plan.loss_weights,
         jnp.float32(plan.config.learning_rate),
-        render_at(plan, size),
+        render_at(plan, photo),
         to_transforms(plan.config),
     )
 
 
-def targets_at(plan: Plan, size: Size) -> Any:
-    """Computes what a picture of a height and width is compared with."""
+def targets_at(plan: Plan, size: Size, photo: Photo) -> Any:
+    """Computes what a picture of a height and width is compared with; `photo` from `photo_at`."""
     return plan.steps.targets(
         plan.params,
-        None if plan.content is None else images.resize(plan.content, size),
+        photo,
         [images.resize(style, style_size(plan.config, style, size)) for style in plan.styles],
         [masks.resize(mask, size) for mask in plan.content_masks],
         [masks.resize(mask, style_size(plan.config, mask, size)) for mask in plan.style_masks],
@@ -127,31 +135,31 @@ def target_shapes(plan: Plan, size: Size) -> Hashable:
     return jax.tree.structure(targets), tuple((leaf.shape, leaf.dtype) for leaf in jax.tree.leaves(targets))
 
 
-def render_at(plan: Plan, size: Size) -> tuple[Callable[[Array], Array], ...]:
+def render_at(plan: Plan, photo: Photo) -> tuple[Callable[[Array], Array], ...]:
     """Makes the functions that keep parts of the photo: its colours, or the places without style."""
-    if plan.content is None:
+    if photo is None:
         return ()
-    photo = images.resize(plan.content, size)
     render: list[Callable[[Array], Array]] = []
     if plan.config.color == "luminance":
         render.append(transforms.KeepChroma(jnp.asarray(color.chroma(photo))))
-    share = masks.coverage([masks.resize(mask, size) for mask in plan.content_masks] or [np.ones(size)])
-    if share.min() < 1:
-        render.append(transforms.KeepPhoto(jnp.asarray(photo), jnp.asarray(share, jnp.float32)))
+    if plan.content_masks:
+        share = masks.coverage([masks.resize(mask, photo.shape[:2]) for mask in plan.content_masks])
+        if share.min() < 1:
+            render.append(transforms.KeepPhoto(jnp.asarray(photo), jnp.asarray(share, jnp.float32)))
     return tuple(render)
 
 
-def first_of(plan: Plan, size: Size) -> tuple[Float[np.ndarray, "h w 3"], PRNGKeyArray]:
-    """Makes the first picture that the settings name, and the random key."""
-    return _first_picture(plan, size), jax.random.key(plan.config.seed)
+def first_of(plan: Plan, size: Size, photo: Photo) -> tuple[Float[np.ndarray, "h w 3"], PRNGKeyArray]:
+    """Makes the first picture that the settings name, and the random key; `photo` from `photo_at`."""
+    return _first_picture(plan, size, photo), jax.random.key(plan.config.seed)
 
 
-def _first_picture(plan: Plan, size: Size) -> Float[np.ndarray, "h w 3"]:
+def _first_picture(plan: Plan, size: Size, photo: Photo) -> Float[np.ndarray, "h w 3"]:
     config = plan.config
 
     def content() -> np.ndarray:
-        assert plan.content is not None  # `prepare` has checked it
-        return images.resize(plan.content, size)
+        assert photo is not None  # `prepare` has checked it
+        return photo
 
     def blend() -> np.ndarray:
         return np.float32(config.blend) * content() + np.float32(1 - config.blend) * _noise(size, config.seed)

@@ -37,7 +37,7 @@ class State(NamedTuple):
 
     @property
     def is_whole(self) -> bool:
-        """Whether no later step has used up one of the arrays."""
+        """Says whether no later step has used up one of the arrays."""
         return not any(array.is_deleted() for array in jax.tree.leaves(self.arrays))
 
 

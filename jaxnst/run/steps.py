@@ -139,31 +139,32 @@ class Tiled(Steps):
         """Does one step as many small programs."""
         del size
         moved, losses = tiling.step(self.problem, inputs, state.solver, self.tile)
-        arrays, losses = _guard(state.solver.variable, state.good, state.alive, moved, losses)
-        return State(state.step + 1, state.scale, *arrays), losses
+        variable, *kept = state.solver.variable, state.good, state.alive
+        (variable, *kept), losses = _guard(variable, *kept, moved.variable, losses)
+        return State(state.step + 1, state.scale, moved._replace(variable=variable), *kept), losses
 
 
 def guarded(
-    variable: Array, good: Array, alive: Array, moved: solver.State, losses: Losses
-) -> tuple[tuple[solver.State, Array, Array], Losses]:
+    variable: Array, good: Array, alive: Array, moved: Array, losses: Losses
+) -> tuple[tuple[Array, Array, Array], Losses]:
     """Accepts a step, or puts the picture back to where it last had a finite loss.
 
     Args:
       variable: before the step.
       good: the last variable before that whose loss was finite.
       alive: whether the run has been finite so far.
-      moved: the solver's state after the step.
+      moved: the variable after the step.
       losses: of `variable`.
 
     Returns:
-      The solver's state, the last good variable, and whether the run is still alive; and the losses, NaN if
-      the run is not.
+      The variable, the last good variable, and whether the run is still alive; and the losses, NaN if the run
+      is not.
     """
     finite = alive & jnp.isfinite(losses["total"])
-    alive = finite & jnp.isfinite(moved.variable).all()
+    alive = finite & jnp.isfinite(moved).all()
     good = jnp.where(finite, variable, good)
     losses = {name: jnp.where(finite, loss, jnp.nan) for name, loss in losses.items()}
-    return (moved._replace(variable=jnp.where(alive, moved.variable, good)), good, alive), losses
+    return (jnp.where(alive, moved, good), good, alive), losses
 
 
 _guard = jax.jit(guarded)
@@ -203,7 +204,8 @@ def _step(steps: Steps, size: Size, inputs: solver.Inputs, kept: Any, used_up: A
     def step(inputs: solver.Inputs, variable: Array, alive: Array, good: Array, *rest: Any) -> Any:
         before = solver.State(variable, *rest)
         moved, losses = solver.step(problem, inputs, before, placement.look)
-        return guarded(variable, good, alive, moved, losses)
+        (variable, *kept), losses = guarded(variable, good, alive, moved.variable, losses)
+        return (moved._replace(variable=variable), *kept), losses
 
     arrays, losses = steps.over_lanes(step, inputs)(inputs, *kept, *used_up)
     return placement.spread(arrays, steps.axes is not None), losses
@@ -223,8 +225,8 @@ def _carry(steps: Steps, old: Size, size: Size, state: solver.State, good: Array
 @functools.partial(jax.jit, static_argnums=(0, 1))
 def _picture(steps: Steps, size: Size, inputs: solver.Inputs, variable: Array) -> Array:
     picture = functools.partial(solver.picture, steps.problem)
-    found = steps.over_lanes(picture, inputs)(inputs, steps.placement.cut(variable, size[0]))
-    return steps.placement.gathered(found)
+    pictures = steps.over_lanes(picture, inputs)(inputs, steps.placement.cut(variable, size[0]))
+    return steps.placement.gathered(pictures)
 
 
 def for_lanes(steps: Steps, axes: tuple[int | None, ...]) -> Steps:

@@ -27,7 +27,7 @@ from jaxnst.run.loop import Hook, optimise
 from jaxnst.run.memory_budget import NETWORK_BYTES, available_bytes, estimate_bytes
 from jaxnst.run.plan import Plan
 from jaxnst.run.result import NO_FIRST_LOSS, Result
-from jaxnst.run.scale import Scale, Work, first_of, inputs_at, render_at, target_shapes
+from jaxnst.run.scale import Scale, Work, first_of, inputs_at, photo_at, render_at, target_shapes
 from jaxnst.run.steps import for_lanes
 
 if TYPE_CHECKING:
@@ -56,7 +56,7 @@ def program(plan: Plan) -> Hashable:
         tuple(plan.sizes),
         tuple(target_shapes(plan, size) for size in plan.sizes),
         tuple(plan.ends),
-        jax.tree.structure(render_at(plan, plan.sizes[0])) if photo_counts else None,
+        jax.tree.structure(render_at(plan, photo_at(plan, plan.sizes[0]))) if photo_counts else None,
         jax.tree.structure((plan.loss_weights, to_transforms(config))),
         (plan.weights.name, plan.weights.sha256, to_precision(config)),
     )
@@ -106,7 +106,7 @@ def run_plans(
     plans = shared(plans)
     record, count = Record(snapshot_steps), len(plans)
     filled = filled_up(plans)
-    outcome = optimise(work_of_lanes(filled), [record, *hooks])
+    outcome = optimise(work_parts(filled), [record, *hooks])
     if outcome.ended is Ended.out_of_memory:
         raise MemoryError(f"{count} pictures of {plans[0].sizes[-1]} at once")
     scale, state, progress = outcome.scale, outcome.state, outcome.progress
@@ -172,51 +172,48 @@ def filled_up(plans: Sequence[Plan]) -> list[Plan]:
     return [*plans, *[plans[-1]] * (-len(plans) % plans[0].steps.placement.pairs)]
 
 
-def work_of_lanes(plans: Sequence[Plan]) -> Work:
+def work_parts(plans: Sequence[Plan]) -> Work:
     """Describes several runs at once to the loop; `plans` are from `shared`, as many as `filled_up` makes."""
     first = plans[0]
     lanes = for_lanes(first.steps, ())
-    return Work(first.sizes, first.ends, lanes, partial(_scale_of_lanes, plans))
+    return Work(first.sizes, first.ends, lanes, partial(_scale_parts, plans))
 
 
-def _scale_of_lanes(plans: Sequence[Plan], index: int) -> Scale:
+def _scale_parts(plans: Sequence[Plan], index: int) -> Scale:
     size = plans[0].sizes[index]
     inputs, axes = _joined(plans, size)
     steps = for_lanes(plans[0].steps, axes)
-    return Scale(size, steps, steps.put(inputs), partial(_first_of_lanes, plans, size))
+    return Scale(size, steps, steps.put(inputs), partial(_first_parts, plans, size))
 
 
-def _first_of_lanes(plans: Sequence[Plan], size: tuple[int, int]) -> tuple[np.ndarray, PRNGKeyArray]:
-    pictures, keys = zip(*(first_of(plan, size) for plan in plans), strict=True)
+def _first_parts(plans: Sequence[Plan], size: tuple[int, int]) -> tuple[np.ndarray, PRNGKeyArray]:
+    pictures, keys = zip(*(first_of(plan, size, photo_at(plan, size)) for plan in plans), strict=True)
     return np.stack(pictures), jnp.stack(keys)
 
 
 def _joined(plans: Sequence[Plan], size: tuple[int, int]) -> tuple[solver.Inputs, Axes]:
     """Joins the inputs of all lanes: what is the same object in each is there once, the rest is stacked."""
-    known: dict[Hashable, solver.Inputs] = {}
+    by_pictures: dict[Hashable, solver.Inputs] = {}
     lanes = []
     for plan in plans:
         pictures = (plan.content, *plan.styles, *plan.content_masks, *plan.style_masks)
         key = (plan.config.style_scale, *map(id, pictures))
-        if key not in known:
-            known[key] = inputs_at(plan, size)
+        if key not in by_pictures:
+            by_pictures[key] = inputs_at(plan, size, photo_at(plan, size))
             if plan.steps.placement.pairs > 1 and plan.steps.placement.rows == 1:
                 # Or each device would hold the targets of all lanes.
-                known[key] = known[key]._replace(targets=jax.device_get(known[key].targets))
+                by_pictures[key] = by_pictures[key]._replace(targets=jax.device_get(by_pictures[key].targets))
         lanes.append(
-            known[key]._replace(
-                params=known[next(iter(known))].params,
+            by_pictures[key]._replace(
+                params=by_pictures[next(iter(by_pictures))].params,
                 loss_weights=plan.loss_weights,
                 learning_rate=jnp.float32(plan.config.learning_rate),
                 transforms=to_transforms(plan.config),
             )
         )
     leaves = list(zip(*map(jax.tree.leaves, lanes), strict=True))
-    axes = tuple(None if all(leaf is of_lanes[0] for leaf in of_lanes) else 0 for of_lanes in leaves)
-    joined = [
-        of_lanes[0] if axis is None else _stacked(of_lanes)
-        for of_lanes, axis in zip(leaves, axes, strict=True)
-    ]
+    axes = tuple(None if all(leaf is parts[0] for leaf in parts) else 0 for parts in leaves)
+    joined = [parts[0] if axis is None else _stacked(parts) for parts, axis in zip(leaves, axes, strict=True)]
     return jax.tree.unflatten(jax.tree.structure(lanes[0]), joined), axes
 
 

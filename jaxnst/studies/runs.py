@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from jaxnst.config.build import to_problem
-from jaxnst.config.config import RENAMED, Config
+from jaxnst.config.config import OLD_NAMES, Config
 from jaxnst.config.version import version
 from jaxnst.core import vgg
 from jaxnst.run.plan import STARTS
@@ -63,10 +63,6 @@ class Run:
             del settings["steps"]
         parts = [settings, self.content is None, pictures, weights_sha256, version()]
         return hashlib.sha256(json.dumps(parts, default=repr).encode()).hexdigest()[:16]
-
-
-OLD_NAMES = {new: old for old, new in RENAMED.items()}
-"""Old names of settings by their present names; keys keep them, so that renaming loses no run."""
 
 
 def _as_float(value: Any, default: Any) -> Any:

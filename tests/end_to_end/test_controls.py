@@ -16,7 +16,7 @@ from jaxnst.core import color, objective, solver
 from jaxnst.core.transforms import RandomShift
 from jaxnst.io.images import fit_size, read_image, resize
 from jaxnst.run.plan import Pictures, prepare
-from jaxnst.run.scale import inputs_at
+from jaxnst.run.scale import inputs_at, photo_at
 
 SETTINGS = {
     "size": 48,
@@ -26,6 +26,12 @@ SETTINGS = {
     "tv_weight": 0.0,
 }
 FAST = SETTINGS | {"progress": False}
+
+
+def scale_inputs(pictures, config, size):
+    """Computes the inputs of a step at a size."""
+    plan = prepare(pictures, config)
+    return inputs_at(plan, size, photo_at(plan, size))
 
 
 @pytest.fixture(scope="module")
@@ -320,7 +326,7 @@ def test_everything_vmaps(pictures, halves):
     ]
     keys = jax.random.split(jax.random.key(0), 2)
     lanes = [
-        (inputs_at(prepare(Pictures(content, styles, masks), config.replace(**own)), size), content, key)
+        (scale_inputs(Pictures(content, styles, masks), config.replace(**own), size), content, key)
         for (content, masks, own), key in zip(runs, keys, strict=True)
     ]
 
@@ -346,7 +352,7 @@ def test_carrying_to_the_same_size_changes_nothing(pictures, basis):
     adam = {"optimizer": "adam", "learning_rate": 0.01, "clamp": False}
     config = jaxnst.Config(**SETTINGS | basis | adam).checked()
     problem = to_problem(config)
-    inputs = inputs_at(prepare(Pictures(photo, [style]), config), (36, 48))
+    inputs = scale_inputs(Pictures(photo, [style]), config, (36, 48))
     start = solver.start(problem, inputs, photo, jax.random.key(0))
     state, _ = jax.jit(solver.step, static_argnums=0)(problem, inputs, start)
     carried = solver.carry(problem, state, (36, 48))

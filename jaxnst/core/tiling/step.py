@@ -159,8 +159,8 @@ def _tiles(
 ) -> tuple[tuple[int, int], Iterator[tuple[Place, Any]]]:
     """Returns the shape of windows, and for each tile its place and the content's features there, if kept."""
     height, width = picture.shape[:2]
-    window, found = places(objective.layers, (height, width), tile)
-    return window, ((place, content_at(content, place, window)) for place in found)
+    window, tiles = places(objective.layers, (height, width), tile)
+    return window, ((place, content_at(content, place, window)) for place in tiles)
 
 
 def _see_picture(problem: solver.Problem, inputs: solver.Inputs, key: PRNGKeyArray, variable: Array) -> Seen:

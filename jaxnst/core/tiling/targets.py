@@ -249,8 +249,9 @@ def view_of(
 ) -> terms.View:
     """Computes the features of a window, of which its tile's positions count; `regions` are not cut yet."""
     window = (seen.shape[0], seen.shape[1])
-    found = vgg.features(params, seen, layers, objective.pooling, objective.padding, precision)
+    features = vgg.features(params, seen, layers, objective.pooling, objective.padding, precision)
     cropped = [
-        {layer: crop_layer(of, layer, place, window) for layer, of in region.items()} for region in regions
+        {layer: crop_layer(guide, layer, place, window) for layer, guide in region.items()}
+        for region in regions
     ]
-    return terms.View(seen, found, cropped, counted(layers, place, window))
+    return terms.View(seen, features, cropped, counted(layers, place, window))
