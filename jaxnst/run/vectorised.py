@@ -106,7 +106,7 @@ def run_plans(
     plans = shared(plans)
     record, count = Record(snapshot_steps), len(plans)
     filled = filled_up(plans)
-    outcome = optimise(work_parts(filled), [record, *hooks])
+    outcome = optimise(work_of_lanes(filled), [record, *hooks])
     if outcome.ended is Ended.out_of_memory:
         raise MemoryError(f"{count} pictures of {plans[0].sizes[-1]} at once")
     scale, state, progress = outcome.scale, outcome.state, outcome.progress
@@ -172,21 +172,21 @@ def filled_up(plans: Sequence[Plan]) -> list[Plan]:
     return [*plans, *[plans[-1]] * (-len(plans) % plans[0].steps.placement.pairs)]
 
 
-def work_parts(plans: Sequence[Plan]) -> Work:
+def work_of_lanes(plans: Sequence[Plan]) -> Work:
     """Describes several runs at once to the loop; `plans` are from `shared`, as many as `filled_up` makes."""
     first = plans[0]
     lanes = for_lanes(first.steps, ())
-    return Work(first.sizes, first.ends, lanes, partial(_scale_parts, plans))
+    return Work(first.sizes, first.ends, lanes, partial(_scale_of_lanes, plans))
 
 
-def _scale_parts(plans: Sequence[Plan], index: int) -> Scale:
+def _scale_of_lanes(plans: Sequence[Plan], index: int) -> Scale:
     size = plans[0].sizes[index]
     inputs, axes = _joined(plans, size)
     steps = for_lanes(plans[0].steps, axes)
-    return Scale(size, steps, steps.put(inputs), partial(_first_parts, plans, size))
+    return Scale(size, steps, steps.put(inputs), partial(_first_of_lanes, plans, size))
 
 
-def _first_parts(plans: Sequence[Plan], size: tuple[int, int]) -> tuple[np.ndarray, PRNGKeyArray]:
+def _first_of_lanes(plans: Sequence[Plan], size: tuple[int, int]) -> tuple[np.ndarray, PRNGKeyArray]:
     pictures, keys = zip(*(first_of(plan, size, photo_at(plan, size)) for plan in plans), strict=True)
     return np.stack(pictures), jnp.stack(keys)
 
