@@ -164,6 +164,9 @@ def small(command):
         command = with_value(command, "--size", "32") + ["--quick"] * ("--quick" not in command)
     if "--start-size" in command:
         command = with_value(command, "--start-size", "48")
+    if "--distributed" in command:  # there is no cluster here to ask
+        command.remove("--distributed")
+        command += ["--coordinator-address", "host0:1234"]
     if "--coordinator-address" in command:
         with socket.create_server(("localhost", 0)) as server:
             address = f"localhost:{server.getsockname()[1]}"
