@@ -40,7 +40,13 @@ def both(described, params, weights, given, image, tile=TILE, keep=True):
 
 
 @pytest.mark.parametrize(
-    ("statistic", "norm"), [("gram", "l2"), ("gram", "l1"), ("covariance", "scaled"), ("mean_std", "l2")]
+    ("statistic", "norm"),
+    [
+        ("gram", "l2"),
+        pytest.param("gram", "l1", marks=pytest.mark.slow),
+        pytest.param("covariance", "scaled", marks=pytest.mark.slow),
+        pytest.param("mean_std", "l2", marks=pytest.mark.slow),
+    ],
 )
 def test_tiles_add_up_to_the_whole(params, statistic, norm):
     described = objective_of(st.STATISTICS[statistic](losses.gram_chw, losses.NORMS[norm]), norm)
@@ -48,6 +54,7 @@ def test_tiles_add_up_to_the_whole(params, statistic, norm):
     assert_equal(*both(described, params, weights_of(described, 1), given, picture(*SIZE, 1)))
 
 
+@pytest.mark.slow
 def test_a_texture_has_no_content(painting):
     given = {"size": 160, "steps": 2, "style_layers": SHALLOW, "start": "noise", "progress": False}
     whole, tiled = (jaxnst.stylize(None, painting, tile=tile, **given) for tile in (None, 64))
@@ -65,7 +72,7 @@ def test_content_features_are_exact_though_steps_are_not(params):
     assert float(found[1]["content"]) == pytest.approx(float(found[0]["content"]), rel=1e-6)
 
 
-@pytest.mark.parametrize("keep", [True, False])
+@pytest.mark.parametrize("keep", [pytest.param(True, marks=pytest.mark.slow), False])
 def test_masks_and_several_styles(params, keep):
     described = objective_of(st.Gram(losses.gram_hw))
     mask = half(*SIZE)
@@ -151,6 +158,7 @@ def test_the_halo_is_the_receptive_field(params):
     assert rows.max() - 67 <= 12
 
 
+@pytest.mark.slow
 def test_steps_in_tiles_are_steps(params):
     """With the optimiser, a photo that stays in places, and a random window."""
     described = objective_of(st.Gram(losses.gram_chw))

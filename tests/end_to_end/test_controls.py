@@ -364,7 +364,13 @@ def test_carrying_to_the_same_size_changes_nothing(pictures, basis):
 
 
 @pytest.mark.parametrize(
-    "basis", [{}, {"parametrisation": "fourier", "fourier_decay": 0.5, "decorrelate": True}]
+    "basis",
+    [
+        {},
+        pytest.param(
+            {"parametrisation": "fourier", "fourier_decay": 0.5, "decorrelate": True}, marks=pytest.mark.slow
+        ),
+    ],
 )
 def test_a_carried_gradient_is_that_of_the_finer_picture(pictures, basis):
     """For an objective that is a mean over positions: resampled, and divided by the growth of the area."""

@@ -66,9 +66,10 @@ def both(described, params, given, weights, image, count):
     return tuple(value_and_grad(*arguments, placement) for placement in (ONE_DEVICE, over(1, count)))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("statistic", "norm", "count"),
-    [pytest.param("gram", "l2", 8, marks=pytest.mark.slow), ("covariance", "l1", 3)],
+    [("gram", "l2", 8), ("covariance", "l1", 3)],
 )
 def test_rows_add_up_to_the_whole(params, statistic, norm, count):
     """91 rows divide by none of these."""

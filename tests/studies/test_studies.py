@@ -136,6 +136,7 @@ def test_cells_are_what_single_runs_make(mine, tmp_path):
         assert jaxnst.Config.from_dict(settings) == row.cell.config
 
 
+@pytest.mark.slow
 def test_the_losses_of_every_step_are_in_a_table(mine, tmp_path):
     rows = run(mine, tmp_path).rows
     lines = read(tmp_path / "losses.csv")
@@ -165,6 +166,7 @@ def test_the_page_is_whole_and_needs_no_other_file(mine, tmp_path):
             assert np.asarray(picture).std() > 10
 
 
+@pytest.mark.slow
 def test_finished_runs_are_not_computed_again(mine, tmp_path):
     run(mine, tmp_path)
     before, first = whole(tmp_path), written(tmp_path)
