@@ -1,4 +1,4 @@
-"""What a study leaves on disk: a folder for each run, which counts once it is whole.
+"""Results of a study on disk: a folder for each run, which counts once it is whole.
 
 DIR/runs/KEY/run.json       settings, time, how it ended; written last: without it the run is not finished
              losses.csv     after 0, 1, 2 ... steps

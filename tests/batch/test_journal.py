@@ -188,7 +188,7 @@ def test_a_failed_job_with_an_older_picture_is_listed(read, sources, out):
 
 
 def test_every_kind_of_error_is_a_failure_of_its_job(read, sources, out):
-    """Of the settings, of the memory, and of a statistic of the user's own."""
+    """Covers settings, memory, and a statistic of the user's own."""
     statistic = FailsOnFlat(ZeroDivisionError, "for a reason of its own")
     jobs = [
         *read("a", size=10**6),
@@ -462,7 +462,7 @@ def manifest(tmp_path):
 @pytest.mark.slow
 @pytest.mark.usefixtures("own_cache")
 def test_two_hundred_pairs_killed_twice(manifest, out):
-    """Nothing is lost, made twice or half written; ten broken pairs are listed."""
+    """Loses nothing, makes nothing twice, leaves nothing half written; lists ten broken pairs."""
     command = [sys.executable, "-m", "jaxnst", "batch", str(manifest(200)), "--out", str(out), "--size", "64"]
     generator = random.Random(time.time_ns())
     for _ in range(2):

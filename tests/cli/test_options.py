@@ -81,7 +81,7 @@ def test_the_help_shows_the_defaults_of_its_command(options):
     ],
 )
 def test_spellings(run, photo, painting, out, capsys, words, message):
-    """What an option says reaches the settings, which refuse it by name."""
+    """Passes each option to the settings, which refuse it by name."""
     assert run("stylize", photo, painting, "--out", out, *words) == 2
     assert message in capsys.readouterr().err
 

@@ -1,4 +1,4 @@
-"""Which settings hold: a preset or saved settings or the defaults, and above them what the user wrote."""
+"""Settings that hold: a preset, saved settings or the defaults, and above them what the user wrote."""
 
 import pytest
 from pictures import refusal

@@ -142,7 +142,7 @@ class PressCtrlC(Hook):
 
 
 def test_ctrl_c_with_steps_in_flight(pictures, file, monkeypatch):
-    """As on an accelerator; the steps that are on their way are done, and all that follows is the same."""
+    """Runs as on an accelerator: dispatched steps are done, and all that follows is the same."""
     settings = TWO_SCALES | {"steps": 12}
     expected = jaxnst.stylize(*pictures, **FAST | settings)
     with ready(pictures, file, settings) as (plan, checkpoint), monkeypatch.context() as patch:
