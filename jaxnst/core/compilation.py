@@ -4,11 +4,9 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable
-from typing import Any, TypeVar
+from typing import Any
 
 import jax
-
-R = TypeVar("R")
 
 OPTIONS: dict[str, dict[str, Any]] = {
     # By default XLA schedules independent work to run concurrently on a CPU, which keeps the features of two
@@ -19,7 +17,7 @@ OPTIONS: dict[str, dict[str, Any]] = {
 """XLA's compiler options, by backend."""
 
 
-def jit(function: Callable[..., R], **options: Any) -> Callable[..., R]:
+def jit(function: Callable, **options: Any) -> Any:
     """Wraps `jax.jit` with the `OPTIONS` of the backend in use at the first call.
 
     The backend is not looked up earlier, because that would initialise the devices at import.
@@ -29,15 +27,16 @@ def jit(function: Callable[..., R], **options: Any) -> Callable[..., R]:
       options: keyword arguments of `jax.jit`.
 
     Returns:
-      A function that compiles at its first call.
+      A function that compiles at its first call; its `lower` is that of `jax.jit`.
     """
 
     @functools.cache
-    def jitted() -> Callable[..., R]:
+    def jitted() -> Any:
         return jax.jit(function, compiler_options=OPTIONS.get(jax.default_backend()), **options)
 
     @functools.wraps(function)
-    def call(*args: Any, **kwargs: Any) -> R:
+    def call(*args: Any, **kwargs: Any) -> Any:
         return jitted()(*args, **kwargs)
 
+    call.lower = lambda *args, **kwargs: jitted().lower(*args, **kwargs)  # pyright: ignore[reportFunctionMemberAccess]
     return call

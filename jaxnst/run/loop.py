@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import functools
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import jax
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from jaxtyping import Array, Float
 
     from jaxnst.core.objective import Losses
-    from jaxnst.run.scale import Scale, Work
+    from jaxnst.run.scale import Scale
 
 IN_FLIGHT = 8
 """Steps that an accelerator has yet to do when the losses of the oldest are read, so that it never waits."""
@@ -108,11 +108,17 @@ class Outcome(NamedTuple):
     scale: Scale | None
 
 
-def optimise(work: Work, hooks: Sequence[Hook], resume: SavedState | None = None) -> Outcome:
+def optimise(
+    enter: Callable[[int], Scale],
+    ends: Sequence[int],
+    hooks: Sequence[Hook],
+    resume: SavedState | None = None,
+) -> Outcome:
     """Does the steps of a run, or of several at once, and calls the hooks after each.
 
     Args:
-      work: from `scale.work_of` or `vectorised.work_of_lanes`.
+      enter: makes what the scale of an index needs.
+      ends: steps done at the end of each scale, coarse to fine.
       hooks: called in order after each step; the first reason to stop ends the run.
       resume: the state of an earlier run, to go on from bit for bit.
 
@@ -122,24 +128,22 @@ def optimise(work: Work, hooks: Sequence[Hook], resume: SavedState | None = None
     steps_done = StepsDone(hooks) if jax.default_backend() == "cpu" else DelayedStepsDone(hooks)
     ended = None
     try:
-        state = None if resume is None else work.steps.restore(resume)
-        del resume  # which is as large as what the device has
-        scale = work.enter(0 if state is None else state.scale)
-        if state is None:
+        scale = enter(0 if resume is None else resume.scale)
+        if resume is None:
             state = scale.start()
         else:
+            state = scale.steps.restore(resume)
+            del resume  # which is as large as what the device has
             steps_done.last = None, state, scale
-        for index, end in enumerate(work.ends):
+        for index, end in enumerate(ends):
             if ended or state.step >= end:
                 continue
             if state.scale < index:
-                scale = work.enter(index)
-                state = scale.steps.carry(work.sizes[state.scale], scale.size, state)
+                size, scale = scale.size, enter(index)
+                state = scale.steps.carry(size, scale.size, state)
             while state.step < end and not ended:
                 state, losses = scale.step(state)
-                ended = steps_done.add(
-                    Progress(state.step, work.ends[-1], scale, state, losses), state, scale
-                )
+                ended = steps_done.add(Progress(state.step, ends[-1], scale, state, losses), state, scale)
         ended = ended or steps_done.flush() or Ended.finished
     except FAILURES as error:
         if not is_out_of_memory(error):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import os
 import warnings
 from collections.abc import Collection, Sequence
@@ -16,7 +17,7 @@ from jaxnst.io import images, save
 from jaxnst.run.ended import Ended
 from jaxnst.run.hooks import LogFirstSteps, Record
 from jaxnst.run.loop import Hook, Outcome, optimise
-from jaxnst.run.scale import work_of
+from jaxnst.run.scale import scale_of
 
 if TYPE_CHECKING:
     import PIL.Image
@@ -120,7 +121,8 @@ def run_plan(
     else:
         keeping = [] if file is None else [file]
         outcome = optimise(
-            work_of(plan),
+            functools.partial(scale_of, plan),
+            plan.ends,
             [record, LogFirstSteps(), *hooks, *keeping],
             None if file is None else file.take_state(),
         )

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Hashable
 from dataclasses import dataclass
 from functools import partial
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 import jax
 import jax.numpy as jnp
@@ -59,27 +59,6 @@ class Scale:
     def save(self, state: State) -> SavedState:
         """Copies a state to the host."""
         return self.steps.save(self.size, state)
-
-
-class Work(NamedTuple):
-    """Everything that the loop needs to know of a run, or of several at once.
-
-    Attributes:
-      sizes: height and width of the picture at each scale, coarse to fine.
-      ends: steps done at the end of each scale.
-      steps: how steps are done.
-      enter: makes what the scale of an index needs.
-    """
-
-    sizes: list[Size]
-    ends: list[int]
-    steps: Steps
-    enter: Callable[[int], Scale]
-
-
-def work_of(plan: Plan) -> Work:
-    """Describes the run of a plan to the loop."""
-    return Work(plan.sizes, plan.ends, plan.steps, partial(scale_of, plan))
 
 
 def scale_of(plan: Plan, index: int) -> Scale:

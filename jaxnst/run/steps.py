@@ -6,9 +6,7 @@ picture where it last had a finite loss.
 
 from __future__ import annotations
 
-import dataclasses
 import functools
-import inspect
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -17,7 +15,7 @@ import jax
 import jax.numpy as jnp
 
 from jaxnst.core import objective, solver, tiling
-from jaxnst.core.compilation import OPTIONS, jit
+from jaxnst.core.compilation import jit
 from jaxnst.core.sharding import ONE_DEVICE, Placement
 from jaxnst.io.array_file import leaves_of, with_leaves
 from jaxnst.run.state import SavedState, State
@@ -71,9 +69,7 @@ class Steps:
 
     def lower(self, size: Size, inputs: solver.Inputs, state: State) -> jax.stages.Lowered:
         """Lowers the program of a step for arrays, or for `jax.ShapeDtypeStruct`s that have shardings."""
-        compiler_options = OPTIONS.get(jax.default_backend())
-        step = jax.jit(inspect.unwrap(_step), compiler_options=compiler_options, **_STEP_ARGUMENTS)
-        return step.lower(self, size, inputs, *_kept_and_used_up(state))
+        return _step.lower(self, size, inputs, *_kept_and_used_up(state))
 
     def carry(self, old: Size, size: Size, state: State) -> State:
         """Takes a state from one size to the next scale's."""
@@ -186,17 +182,14 @@ def _start(steps: Steps, inputs: solver.Inputs, images: Array, keys: PRNGKeyArra
     return steps.placement.spread(arrays, steps.axes is not None)
 
 
-# The variable is not donated, so that a hook may still read its picture when the next step is on its way. The
-# optimiser's history, many times larger, is.
-_STEP_ARGUMENTS: dict[str, Any] = {"static_argnums": (0, 1), "donate_argnums": 4}
-
-
 def _kept_and_used_up(state: State) -> tuple[Any, Any]:
     variable, optimizer, key = state.solver
     return (variable, state.alive), (state.good, optimizer, key)
 
 
-@functools.partial(jit, **_STEP_ARGUMENTS)
+# The variable is not donated, so that a hook may still read its picture when the next step is on its way. The
+# optimiser's history, many times larger, is.
+@functools.partial(jit, static_argnums=(0, 1), donate_argnums=4)
 def _step(steps: Steps, size: Size, inputs: solver.Inputs, kept: Any, used_up: Any) -> Any:
     placement = steps.placement
     problem = placement.padded_problem(steps.problem, size[0])
@@ -227,8 +220,3 @@ def _picture(steps: Steps, size: Size, inputs: solver.Inputs, variable: Array) -
     picture = functools.partial(solver.picture, steps.problem)
     pictures = steps.over_lanes(picture, inputs)(inputs, steps.placement.cut(variable, size[0]))
     return steps.placement.gathered(pictures)
-
-
-def for_lanes(steps: Steps, axes: tuple[int | None, ...]) -> Steps:
-    """Returns the same steps for several runs at once."""
-    return dataclasses.replace(steps, axes=axes)

@@ -27,8 +27,7 @@ from jaxnst.run.loop import Hook, optimise
 from jaxnst.run.memory_budget import NETWORK_BYTES, available_bytes, estimate_bytes
 from jaxnst.run.plan import Plan
 from jaxnst.run.result import NO_FIRST_LOSS, Result
-from jaxnst.run.scale import Scale, Work, first_of, inputs_at, photo_at, render_at, target_shapes
-from jaxnst.run.steps import for_lanes
+from jaxnst.run.scale import Scale, first_of, inputs_at, photo_at, render_at, target_shapes
 
 if TYPE_CHECKING:
     from jaxtyping import PRNGKeyArray
@@ -106,7 +105,7 @@ def run_plans(
     plans = shared(plans)
     record, count = Record(snapshot_steps), len(plans)
     filled = filled_up(plans)
-    outcome = optimise(work_of_lanes(filled), [record, *hooks])
+    outcome = optimise(partial(scale_of_lanes, filled), plans[0].ends, [record, *hooks])
     if outcome.ended is Ended.out_of_memory:
         raise MemoryError(f"{count} pictures of {plans[0].sizes[-1]} at once")
     scale, state, progress = outcome.scale, outcome.state, outcome.progress
@@ -172,17 +171,11 @@ def filled_up(plans: Sequence[Plan]) -> list[Plan]:
     return [*plans, *[plans[-1]] * (-len(plans) % plans[0].steps.placement.pairs)]
 
 
-def work_of_lanes(plans: Sequence[Plan]) -> Work:
-    """Describes several runs at once to the loop; `plans` are from `shared`, as many as `filled_up` makes."""
-    first = plans[0]
-    lanes = for_lanes(first.steps, ())
-    return Work(first.sizes, first.ends, lanes, partial(_scale_of_lanes, plans))
-
-
-def _scale_of_lanes(plans: Sequence[Plan], index: int) -> Scale:
+def scale_of_lanes(plans: Sequence[Plan], index: int) -> Scale:
+    """Builds what one scale of several runs needs; `plans` are from `shared` and `filled_up`."""
     size = plans[0].sizes[index]
     inputs, axes = _joined(plans, size)
-    steps = for_lanes(plans[0].steps, axes)
+    steps = dataclasses.replace(plans[0].steps, axes=axes)
     return Scale(size, steps, steps.put(inputs), partial(_first_of_lanes, plans, size))
 
 

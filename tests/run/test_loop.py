@@ -35,14 +35,14 @@ def roughness(image):
 def either_way(request, monkeypatch):
     """Runs a test as on a CPU, and as on an accelerator with steps in flight."""
     if request.param == "in flight":
-        optimise(smoothing(ends=[1, 2]), [])
+        optimise(*smoothing(ends=[1, 2]), [])
         as_on_an_accelerator(monkeypatch)
 
 
 @pytest.mark.usefixtures("either_way")
 def test_progress_has_the_losses_before_the_step_and_the_picture_after_it():
     watch = Watch()
-    outcome = optimise(smoothing(optimizer=optimizers.Adam()), [watch])
+    outcome = optimise(*smoothing(optimizer=optimizers.Adam()), [watch])
     assert outcome.ended is Ended.finished
     assert watch.steps == [1, 2, 3, 4, 5, 6]
     assert {progress.steps for progress in watch.seen} == {6}
@@ -70,8 +70,8 @@ def test_a_progress_that_is_kept_stays_what_it_was(optimizer):
         def __call__(self, progress, state, scale):
             at_once.append((progress.losses, progress.image))
 
-    optimise(smoothing(optimizer=optimizer), [ReadAtOnce()])
-    optimise(smoothing(optimizer=optimizer), [later])
+    optimise(*smoothing(optimizer=optimizer), [ReadAtOnce()])
+    optimise(*smoothing(optimizer=optimizer), [later])
     assert len(at_once) == len(later.seen) == 6
     for (losses, image), progress in zip(at_once, later.seen, strict=True):
         assert progress.losses == losses
@@ -99,7 +99,7 @@ def test_a_run_goes_on_from_a_saved_state_bit_for_bit(optimizer, step):
 def test_every_hook_sees_the_step_that_ends_the_run_and_the_first_reason_counts():
     """A hook that comes after the one that stops, such as a checkpoint, may have to act as well."""
     hooks = [Watch(), Watch(stop_at=2, reason=Ended.stopped), Watch(stop_at=2, reason=Ended.interrupted)]
-    outcome = optimise(smoothing(), hooks)
+    outcome = optimise(*smoothing(), hooks)
     assert outcome.ended is Ended.stopped
     assert [hook.steps for hook in hooks] == [[1, 2]] * 3
     assert [hook.readable for hook in hooks] == [[1, 2]] * 3
@@ -117,20 +117,20 @@ def test_steps_in_flight_change_nothing(monkeypatch):
 
 def test_a_state_can_be_read_at_steps_that_settle_and_at_the_last(monkeypatch):
     """Other states have been used up by later steps; a hook is given None in their place."""
-    optimise(smoothing(), [])
+    optimise(*smoothing(), [])
     as_on_an_accelerator(monkeypatch)
     watch, another = Watch(settle_at={2, 3}), Watch(settle_at={2})
-    outcome = optimise(smoothing(ends=[7, 12]), [watch, another])
+    outcome = optimise(*smoothing(ends=[7, 12]), [watch, another])
     assert watch.steps == list(range(1, 13))
     assert watch.readable == another.readable == [2, 3, 12]
     assert outcome.state.is_whole
 
 
 def test_a_reason_to_stop_ends_the_run_after_the_steps_in_flight(monkeypatch):
-    optimise(smoothing(), [])
+    optimise(*smoothing(), [])
     as_on_an_accelerator(monkeypatch, in_flight=3)
     watch = Watch(stop_at=2)
-    outcome = optimise(smoothing(ends=[8, 12]), [watch])
+    outcome = optimise(*smoothing(ends=[8, 12]), [watch])
     assert outcome.ended is Ended.stopped
     assert watch.steps == [1, 2, 3, 4, 5]
     assert watch.readable == [5]
@@ -203,7 +203,7 @@ def test_a_step_into_infinity_is_taken_back():
 def test_a_run_that_diverges_at_its_first_step_after_it_was_resumed_has_its_last_good_picture():
     outcome, history = outcome_and_history(smoothing(**DIVERGING))
     save = SaveAt(len(history))
-    optimise(smoothing(**DIVERGING), [save])
+    optimise(*smoothing(**DIVERGING), [save])
     resumed, no_history = outcome_and_history(smoothing(**DIVERGING), resume=save.saved)
     assert resumed.ended is Ended.diverged
     assert no_history == []
@@ -234,8 +234,8 @@ def test_memory_that_runs_out_ends_the_run_after_the_last_good_step(at, uses_up_
 @pytest.mark.parametrize("step", [2, 3])
 def test_memory_that_runs_out_at_the_first_step_of_a_resumed_run_leaves_its_picture(step):
     save, watch = SaveAt(step), Watch()
-    optimise(smoothing(), [save, watch])
-    outcome = optimise(smoothing(FailingSteps, fails_at=step + 1), [], save.saved)
+    optimise(*smoothing(), [save, watch])
+    outcome = optimise(*smoothing(FailingSteps, fails_at=step + 1), [], save.saved)
     assert outcome.ended is Ended.out_of_memory
     assert outcome.progress is None
     assert outcome.state.step == step
@@ -244,7 +244,7 @@ def test_memory_that_runs_out_at_the_first_step_of_a_resumed_run_leaves_its_pict
 
 
 def test_memory_that_runs_out_before_the_first_step_is_done_leaves_nothing():
-    outcome = optimise(smoothing(FailingSteps), [])
+    outcome = optimise(*smoothing(FailingSteps), [])
     assert outcome == (Ended.out_of_memory, None, None, None)
 
 
@@ -253,12 +253,12 @@ def test_memory_may_run_out_in_python_too():
         def __call__(self, progress, state, scale):
             raise MemoryError
 
-    assert optimise(smoothing(), [Greedy()]).ended is Ended.out_of_memory
+    assert optimise(*smoothing(), [Greedy()]).ended is Ended.out_of_memory
 
 
 def test_other_errors_of_a_device_are_raised():
     with pytest.raises(jax.errors.JaxRuntimeError, match="is gone"):
-        optimise(smoothing(FailingSteps, fails_at=2, message="INTERNAL: the device is gone"), [])
+        optimise(*smoothing(FailingSteps, fails_at=2, message="INTERNAL: the device is gone"), [])
 
 
 def test_the_ways_a_run_ends_are_their_texts():

@@ -22,8 +22,8 @@ from jaxnst.run.loop import optimise
 from jaxnst.run.memory_budget import estimate_bytes, fit_in_memory
 from jaxnst.run.mesh import any_process, for_one_picture, for_pairs, numbers_of_all
 from jaxnst.run.plan import Pictures, prepare
-from jaxnst.run.scale import work_of
-from jaxnst.run.vectorised import filled_up, run_plans, shared, work_of_lanes
+from jaxnst.run.scale import scale_of
+from jaxnst.run.vectorised import filled_up, run_plans, scale_of_lanes, shared
 
 SETTINGS = {
     "size": 56,
@@ -133,7 +133,7 @@ def test_neighbours_exchange_rows_and_nobody_collects_the_picture(size):
     config = Config(size=max(size), history_size=5).checked()
     pictures = Pictures(picture(*size), [picture(80, 101, 2)])
     plan = prepare(pictures, config, size, placements=for_one_picture(8))
-    scale = work_of(plan).enter(0)
+    scale = scale_of(plan, 0)
     for content in scale.inputs.targets.terms["content"]:
         assert sides_of_shards(content, 0) == {content.shape[0] // 8}
     state = scale.start()
@@ -156,7 +156,7 @@ def test_nor_where_pairs_are_spread_too(size):
         prepare(Pictures(picture(*size, seed), [picture(80, 101, 2)]), config, size, placements=[over(2, 4)])
         for seed in range(2)
     ]
-    scale = work_of_lanes(shared(plans)).enter(0)
+    scale = scale_of_lanes(shared(plans), 0)
     for content in scale.inputs.targets.terms["content"]:
         assert sides_of_shards(content, 0) == {1}
         assert sides_of_shards(content, 1) == {content.shape[1] // 4}
@@ -178,7 +178,7 @@ def test_each_device_has_the_targets_of_its_own_pairs():
         prepare(Pictures(picture(*size, seed), [picture(50, 40, 10)]), config, size, placements=[over(4, 1)])
         for seed in range(3)
     ]
-    scale = work_of_lanes(filled_up(shared(plans))).enter(0)
+    scale = scale_of_lanes(filled_up(shared(plans)), 0)
     state = scale.start()
     for leaf in jax.tree.leaves((scale.inputs.targets, state.arrays)):
         assert leaf.shape[0] == 4
@@ -230,9 +230,9 @@ def test_lanes_over_several_devices_go_on():
         prepare(Pictures(picture(*size, seed), [picture(50, 40, 10)]), config, size, placements=[over(2, 2)])
         for seed in range(2)
     ]
-    work, save = work_of_lanes(shared(plans)), SaveAt(2)
-    whole = optimise(work, [save])
-    rest = optimise(work, [], save.saved)
+    work, save = (partial(scale_of_lanes, shared(plans)), plans[0].ends), SaveAt(2)
+    whole = optimise(*work, [save])
+    rest = optimise(*work, [], save.saved)
     assert [sides_of_shards(pair, 2) for pair in history_of(whole.state)] == [{28}, {28}]
     np.testing.assert_array_equal(rest.progress.image, whole.progress.image)
     for found, expected in zip(

@@ -17,7 +17,7 @@ from jaxnst.run.hooks import Record
 from jaxnst.run.loop import optimise
 from jaxnst.run.plan import Pictures, prepare
 from jaxnst.run.result import run_plan
-from jaxnst.run.vectorised import MOST_LANES, most_lanes, program, run_plans, shared, work_of_lanes
+from jaxnst.run.vectorised import MOST_LANES, most_lanes, program, run_plans, scale_of_lanes, shared
 
 SMALL = {
     "size": 32,
@@ -230,10 +230,11 @@ def test_memory_that_runs_out_is_the_callers_affair(plans):
 def test_lanes_go_on_from_a_saved_state_bit_for_bit(plans, at):
     """Also in the middle of the scales, 2 steps each, and just between them."""
     settings = [{"start_size": 16, "seed": seed, "start": "blend", "random_shift": 0.95} for seed in (0, 1)]
-    work, save, record, later = work_of_lanes(shared(plans(*settings))), SaveAt(at), Record(), Record()
-    whole = optimise(work, [record, save])
+    together, save, record, later = shared(plans(*settings)), SaveAt(at), Record(), Record()
+    work = partial(scale_of_lanes, together), together[0].ends
+    whole = optimise(*work, [record, save])
     assert all(isinstance(leaf, np.ndarray) for leaf in save.saved.leaves)
-    rest = optimise(work, [later], save.saved)
+    rest = optimise(*work, [later], save.saved)
     for name, losses in record.history.items():
         np.testing.assert_array_equal(later.history[name], losses[at:])
     np.testing.assert_array_equal(rest.scale.picture(rest.state), whole.scale.picture(whole.state))

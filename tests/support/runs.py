@@ -10,7 +10,7 @@ import numpy as np
 from jaxnst.core import losses, objective, optimizers, solver, terms
 from jaxnst.run import loop
 from jaxnst.run.hooks import Record
-from jaxnst.run.scale import Scale, Work
+from jaxnst.run.scale import Scale
 from jaxnst.run.steps import Steps
 
 ROUGHNESS = objective.Objective(terms=(terms.Regulariser("roughness", losses.total_variation_l2),))
@@ -18,7 +18,7 @@ SIZES, ENDS = [(8, 6), (16, 12)], [3, 6]
 
 
 def smoothing(steps=Steps, optimizer=None, sizes=SIZES, ends=ENDS, learning_rate=0.1, **fields):
-    """Returns the work of making a picture smoother, at two scales.
+    """Returns what makes a picture smoother at two scales: the scale of an index, and the last step of each.
 
     Args:
       steps: class of the steps.
@@ -39,7 +39,7 @@ def smoothing(steps=Steps, optimizer=None, sizes=SIZES, ends=ENDS, learning_rate
         first = partial(first_picture, sizes[index])
         return Scale(sizes[index], chosen, chosen.put(inputs), lambda: (first(), jax.random.key(0)))
 
-    return Work(sizes, ends, chosen, scale)
+    return scale, ends
 
 
 def first_picture(size=SIZES[0]):
@@ -93,7 +93,7 @@ class SaveAt(loop.Hook):
 def outcome_and_history(work, *hooks, resume=None):
     """Runs the loop; returns its outcome and the losses of each step."""
     record = Record()
-    return loop.optimise(work, [record, *hooks], resume), record.history.get("total", [])
+    return loop.optimise(*work, [record, *hooks], resume), record.history.get("total", [])
 
 
 @dataclass(frozen=True)
