@@ -26,7 +26,7 @@ import psutil
 import jaxnst
 from benchmarks.measure import PAIRS, Completed, process, ratio
 from benchmarks.peer import CONFIG
-from jaxnst.run.compiled import cache_compiled_programs
+from jaxnst.cli.output import cache_compiled_programs
 
 KINDS: dict[str, dict[str, Any]] = {
     "saved": {"clamp": True, "scale_steps": (40, 1000)},

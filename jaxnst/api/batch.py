@@ -11,7 +11,7 @@ from jaxnst.config.config import Config
 from jaxnst.config.resolve import resolve_config
 from jaxnst.errors import InputError
 from jaxnst.io import images
-from jaxnst.run.interrupts import Interrupted, stop_on_interrupt
+from jaxnst.run.interrupts import stop_on_interrupt
 from jaxnst.run.mesh import Devices, for_pairs
 from jaxnst.run.networks import Networks
 from jaxnst.run.plan import gather, prepare
@@ -73,12 +73,9 @@ def stylize_batch(
             raise InputError(f"pair {number}: {error}") from error
     results: dict[int, Result | Exception] = {}
     with stop_on_interrupt() as interrupted, pairs_bar(progress, len(jobs)) as show:
-        try:
-            for number, result in run_jobs(jobs, tile, interrupted.is_set, networks, placements):
-                results[number] = result
-                show()
-        except Interrupted as error:
-            raise KeyboardInterrupt from error
+        for number, result in run_jobs(jobs, tile, interrupted.is_set, networks, placements):
+            results[number] = result
+            show()
     return [results[number] for number in range(len(jobs))]
 
 

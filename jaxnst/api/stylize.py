@@ -13,7 +13,6 @@ import jax
 
 from jaxnst.config.config import Config
 from jaxnst.config.resolve import resolve_config
-from jaxnst.core.sharding import OverDevices
 from jaxnst.errors import InputError
 from jaxnst.run.checkpoint import Checkpoint
 from jaxnst.run.hooks import Callback, StopWhen
@@ -116,8 +115,7 @@ def stylize(
 
 def _log(plan: Plan) -> None:
     placement, tile = plan.steps.placement, plan.steps.tile
-    spread = isinstance(placement, OverDevices)
-    log.info("devices: %s", placement.mesh if spread else jax.local_devices()[0])
+    log.info("devices: %s", placement.mesh or jax.local_devices()[0])
     log.info("sizes: %s", ", ".join(f"{width}x{height}" for height, width in plan.sizes))
     log.info("memory: about %.2f GB", estimate_bytes(plan.config, *plan.sizes[-1], tile, placement) / 1e9)
     log.info("tile: %s", tile)

@@ -12,6 +12,7 @@ import itertools
 import logging
 from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from functools import partial
 from typing import TYPE_CHECKING, NamedTuple
 
 from jaxnst.errors import TooLargeError
@@ -100,21 +101,13 @@ def run_jobs(
 
     def read(number: int, job: Job) -> Ready:
         file = checkpoint_of(job)
+        plan_of = partial(prepare, job.pictures, job.config, networks=networks, available=available)
         plan = None
         begun_with = tile if file is None else file.tile(tile, job.config)
         if begun_with != tile:  # a run that began in tiles goes on in them, if memory still holds them
             with contextlib.suppress(TooLargeError):
-                plan = prepare(
-                    job.pictures, job.config, tile=begun_with, networks=networks, available=available
-                )
-        plan = plan or prepare(
-            job.pictures,
-            job.config,
-            tile=tile,
-            networks=networks,
-            available=available,
-            placements=placements,
-        )
+                plan = plan_of(tile=begun_with)
+        plan = plan or plan_of(tile=tile, placements=placements)
         return Ready(number, job, plan, vectorised.program(plan), file)
 
     reading: dict[Future[Ready], int] = {}
@@ -161,8 +154,6 @@ def _results(group: Sequence[Ready], stop: Callable[[], bool]) -> Iterator[tuple
     """Computes jobs together; if that fails, each half, until the job at fault is alone."""
     try:
         results = _compute(group, stop)
-    except Interrupted:
-        raise
     except Exception as error:  # out of memory, or whatever a statistic of the user's own raises
         log.info("%d jobs failed", len(group), exc_info=True)
         failure = _without_frames(error)
@@ -179,8 +170,6 @@ def _results(group: Sequence[Ready], stop: Callable[[], bool]) -> Iterator[tuple
         try:  # `run_plan` ends with the last good picture
             yield ready.number, _alone(ready, stop)
             return
-        except Interrupted:
-            raise
         except Exception as error:
             failure = _without_frames(error)
     yield ready.number, failure

@@ -9,10 +9,10 @@ from __future__ import annotations
 
 import contextlib
 import csv
-import io
+import functools
 import os
 from collections import deque
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
@@ -42,6 +42,9 @@ COLUMNS = ("content", "style", "out", "why")
 
 Shard: TypeAlias = tuple[int, int] | None
 """Part `(I, N)` of N equal parts, from 1; None: all."""
+
+Locks: TypeAlias = Callable[[], contextlib.AbstractContextManager[bool]]
+"""Locks something, and says whether that succeeded."""
 
 
 def make_all(
@@ -78,9 +81,8 @@ def make_all(
     check_minutes(checkpoint_minutes)
     placements = for_pairs(devices)
     check_apart(jobs, folder)
-    index, count = shard or (1, 1)
-    own, shared = jobs[index - 1 :: count], shard is not None
-    with at_work(folder, shared=shared):
+    own = part_of(jobs, shard)
+    with at_work(folder, shared=shard is not None) as locked:
         for job in own:
             save.check_output(folder / job.out)
         with ThreadPoolExecutor(READERS) as pool:
@@ -112,16 +114,22 @@ def make_all(
                     left, tile, interrupted.is_set, placements=placements, checkpoint_of=checkpoint_of
                 ):
                     job = left[number]
-                    writing.append((job, writer.submit(_keep, folder, job, result, shared)))
+                    writing.append((job, writer.submit(_keep, folder, job, result, locked)))
                     collect(MOST_WAITING)
             finally:
                 collect(0)
-                _drop_made(folder, jobs, shared)
+                _drop_made(folder, jobs, locked)
         made = set(own) - set(reasons)
         wanted = {_checkpoint(folder, job) for job in jobs if job not in made}
         for path in set(folder.glob(".checkpoint-*.h5")) - wanted:
             path.unlink(missing_ok=True)
     return [(job, reasons[job]) for job in own if job in reasons]
+
+
+def part_of(jobs: Sequence[Job], shard: Shard) -> Sequence[Job]:
+    """Returns the jobs of one part."""
+    index, count = shard or (1, 1)
+    return jobs[index - 1 :: count]
 
 
 def done(folder: Path, job: Job) -> Mapping[str, Any] | None:
@@ -137,10 +145,11 @@ def done(folder: Path, job: Job) -> Mapping[str, Any] | None:
     return {"why": "", **metadata} if finished else None
 
 
-def _keep(folder: Path, job: Job, result: Result | Exception, shared: bool) -> str:
+def _keep(folder: Path, job: Job, result: Result | Exception, locked: Locks) -> str:
     """Writes a picture, or the reason why there is none, which it returns."""
-    why = _reason(result)
+    why = reason(result)
     if not isinstance(result, Exception):
+        why += "; the picture is the last good one." if why else ""
         metadata = result.metadata | {"key": job.key, "ended": result.ended, "why": why}
         try:
             save.save_image(folder / job.out, result.array, metadata)
@@ -149,18 +158,19 @@ def _keep(folder: Path, job: Job, result: Result | Exception, shared: bool) -> s
         except InputError as error:
             why = str(error)
     if why:
-        _append_failure(folder, job, why, shared)
+        _append_failure(folder, job, why, locked)
     return why
 
 
-def _reason(result: Result | Exception) -> str:
+def reason(result: Result | Exception) -> str:
+    """Says why a job has no finished picture; empty if it has one."""
     if isinstance(result, InputError):
         return str(result).splitlines()[0]
     if isinstance(result, Exception):
         return f"{type(result).__name__}: {result}".splitlines()[0]
     if result.ended is Ended.finished:
         return ""
-    return f"{result.ended} after {len(result.history['total'])} steps; the picture is the last good one."
+    return f"{result.ended} after {len(result.history['total'])} steps"
 
 
 def _checkpoint(folder: Path, job: Job) -> Path:
@@ -168,82 +178,62 @@ def _checkpoint(folder: Path, job: Job) -> Path:
 
 
 @contextlib.contextmanager
-def at_work(folder: Path, argument: str = "out", shared: bool = False) -> Iterator[None]:
+def at_work(folder: Path, shared: bool = False) -> Iterator[Locks]:
     """Makes a folder if its parent exists, and keeps other runs from the same work in it.
 
     Args:
       folder: of the results.
-      argument: its name in error messages.
       shared: whether several processes each make a shard there.
+
+    Yields:
+      What locks the list of failures for a moment. A run of all jobs has locked the folder already.
 
     Raises:
       InputError: the folder cannot be made, or another process is at work in it.
     """
     if folder.exists() and not folder.is_dir():
-        raise InputError(f"{argument}: {str(folder)!r} is a file; give a folder.")
+        raise InputError(f"out: {str(folder)!r} is a file; give a folder.")
     try:
         folder.mkdir(exist_ok=True)  # another process may make it at the same moment
     except OSError as error:
-        files.check_file(folder, argument)
+        files.check_file(folder, "out")
         raise InputError(
-            f"{argument}: {str(folder)!r} cannot be used ({error.strerror}); choose another."
+            f"out: {str(folder)!r} cannot be used ({error.strerror}); choose another."
         ) from error
-    with contextlib.ExitStack() as stack:
-        if not shared:
-            if not stack.enter_context(_locked(folder / ".lock", argument)):
-                raise InputError(
-                    f"{argument}: another process works in {str(folder)!r}; wait, or choose another."
-                )
-            for left_by_a_kill in (*folder.glob(files.ASIDE), *folder.glob(f"runs/*/{files.ASIDE}")):
-                left_by_a_kill.unlink(missing_ok=True)
-        yield
-
-
-@contextlib.contextmanager
-def _locked(lock: Path, argument: str, seconds: float = 0) -> Iterator[bool]:
-    try:
-        with files.locked(lock, seconds) as locked:
-            yield locked
-    except OSError as error:
-        if error.filename is None or Path(error.filename).name != lock.name:
-            raise
-        raise InputError(
-            f"{argument}: {str(lock.parent)!r} cannot be used ({error.strerror}); choose another."
-        ) from error
-
-
-@contextlib.contextmanager
-def _locked_failures(folder: Path, shared: bool) -> Iterator[bool]:
-    """Locks `failures.csv` against other shards; a run of all jobs has locked the folder already."""
-    if not shared:
-        yield True
+    lock = functools.partial(files.locked, folder / ".lock", "out")
+    if shared:
+        yield functools.partial(lock, LOCK_SECONDS)
         return
-    with _locked(folder / ".lock", "out", LOCK_SECONDS) as locked:
-        yield locked
+    with lock() as alone:
+        if not alone:
+            raise InputError(f"out: another process works in {str(folder)!r}; wait, or choose another.")
+        for left_by_a_kill in (*folder.glob(files.ASIDE), *folder.glob(f"runs/*/{files.ASIDE}")):
+            left_by_a_kill.unlink(missing_ok=True)
+        yield functools.partial(contextlib.nullcontext, True)
 
 
-def _append_failure(folder: Path, job: Job, why: str, shared: bool) -> None:
+def _append_failure(folder: Path, job: Job, why: str, locked: Locks) -> None:
     """Appends a line to `failures.csv` in one write."""
     path = folder / "failures.csv"
     content, styles = job.pictures.content, job.pictures.styles
     row = [content, ";".join(map(str, styles)), job.out, why]
-    with _locked_failures(folder, shared):
+    with locked():
         header = [] if path.exists() else [COLUMNS]
         with path.open("ab", buffering=0) as file:
-            file.write(_csv([*header, row]))
+            file.write(files.csv_bytes([*header, row]))
             os.fsync(file.fileno())
 
 
-def _drop_made(folder: Path, jobs: Sequence[Job], shared: bool) -> None:
+def _drop_made(folder: Path, jobs: Sequence[Job], locked: Locks) -> None:
     """Reduces `failures.csv` to the last failure of each job whose picture was not made since."""
     path = folder / "failures.csv"
-    with _locked_failures(folder, shared) as locked:
-        if not locked or not path.exists():
+    with locked() as alone:
+        if not alone or not path.exists():
             return
         rows = {row[2]: row for row in _rows(path)}
         failed = [rows[job.out] for job in jobs if job.out in rows and not _is_made(folder, job)]
         if failed:
-            files.write_whole(path, _csv([COLUMNS, *failed]))
+            files.write_whole(path, files.csv_bytes([COLUMNS, *failed]))
         else:
             path.unlink()
 
@@ -264,9 +254,3 @@ def _is_made(folder: Path, job: Job) -> bool:
     """Says whether a job has its picture, and not only the last good one of a run that ended early."""
     metadata = done(folder, job)
     return metadata is not None and not metadata["why"]
-
-
-def _csv(rows: Sequence[Sequence[Any]]) -> bytes:
-    table = io.StringIO()
-    csv.writer(table, lineterminator="\n").writerows(rows)
-    return table.getvalue().encode(errors="surrogateescape")

@@ -11,8 +11,8 @@ from typing import Annotated
 from tyro.conf import arg
 
 from jaxnst.cli.options import Machine, Settings, StartingPoint
+from jaxnst.cli.output import cache_compiled_programs
 from jaxnst.errors import InputError
-from jaxnst.run.compiled import cache_compiled_programs
 
 
 def batch(
@@ -61,7 +61,7 @@ def batch(
     for job, reason in failures:
         print(f"jaxnst: {job.out}: {reason}", file=sys.stderr)
     if not quiet:
-        count = len(jobs if part is None else jobs[part[0] - 1 :: part[1]])
+        count = len(journal.part_of(jobs, part))
         suffix = "" if shard is None else f" in shard {shard}"
         print(f"{out}: {count - len(failures)} of {count} pictures{suffix}", file=sys.stderr)
     return 1 if failures else 0

@@ -9,9 +9,9 @@ from typing import Annotated
 from tyro.conf import arg
 
 from jaxnst import metrics
+from jaxnst.cli.output import cache_compiled_programs
 from jaxnst.errors import InputError
 from jaxnst.io import files, images
-from jaxnst.run.compiled import cache_compiled_programs
 
 
 def evaluate(

@@ -12,7 +12,7 @@ import tyro
 from jaxnst.cli.batch import batch
 from jaxnst.cli.evaluate import evaluate
 from jaxnst.cli.interpolate import interpolate
-from jaxnst.cli.output import INTERRUPTED
+from jaxnst.cli.output import GOES_ON, INTERRUPTED
 from jaxnst.cli.presets import presets
 from jaxnst.cli.reconstruct import reconstruct
 from jaxnst.cli.study import study
@@ -53,7 +53,7 @@ def main(arguments: list[str] | None = None) -> int:
         print(f"jaxnst: {error}", file=sys.stderr)
         return 2
     except Interrupted:
-        print("jaxnst: interrupted; the same command goes on from here.", file=sys.stderr)
+        print(GOES_ON, file=sys.stderr)
         return INTERRUPTED
     except KeyboardInterrupt:
         print("jaxnst: interrupted before there was a picture.", file=sys.stderr)

@@ -21,7 +21,7 @@ import jax
 
 from jaxnst.errors import InputError
 from jaxnst.io import files, save
-from jaxnst.run.compiled import cache_compiled_programs
+from jaxnst.io.weights.load import cache_folder
 from jaxnst.run.ended import Ended
 
 if TYPE_CHECKING:
@@ -34,6 +34,8 @@ if TYPE_CHECKING:
 
 INTERRUPTED = 130
 """Exit status of a run that Ctrl-C ended, even if its picture was saved."""
+
+GOES_ON = "jaxnst: interrupted; the same command goes on from here."
 
 
 def exit_status(result: Result) -> int:
@@ -58,6 +60,13 @@ def ready(output: Output) -> Iterator[None]:
     cache_compiled_programs()
     yield
     logging.getLogger("jaxnst").info("compile time: %.1f s", sum(seconds))
+
+
+def cache_compiled_programs() -> None:
+    """Keeps compiled programs in the user's cache folder, unless JAX has a place for them already."""
+    if jax.config.values["jax_compilation_cache_dir"] is None:
+        jax.config.update("jax_compilation_cache_dir", str(cache_folder() / "compiled"))
+        jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.0)
 
 
 def _log_to_stderr(verbose: bool) -> None:
@@ -124,7 +133,7 @@ def save_result(output: Output, result: Result, saved: dict[str, Any], checkpoin
     if saved and saved["config"].get("weights") == name and saved.get("weights_sha256") != digest:
         warnings.warn(f"the settings were saved with another version of the weights {name}.", stacklevel=2)
     if checkpoints.checkpoint is not None and result.ended == Ended.interrupted:
-        print("jaxnst: interrupted; the same command goes on from here.", file=sys.stderr)
+        print(GOES_ON, file=sys.stderr)
 
 
 def report(output: Output, message: str) -> None:

@@ -7,7 +7,7 @@ from typing import Annotated
 
 from tyro.conf import arg
 
-from jaxnst.run.compiled import cache_compiled_programs
+from jaxnst.cli.output import cache_compiled_programs
 from jaxnst.run.interrupts import Interrupted
 
 

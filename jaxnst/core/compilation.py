@@ -38,5 +38,5 @@ def jit(function: Callable, **options: Any) -> Any:
     def call(*args: Any, **kwargs: Any) -> Any:
         return jitted()(*args, **kwargs)
 
-    call.lower = lambda *args, **kwargs: jitted().lower(*args, **kwargs)  # pyright: ignore[reportFunctionMemberAccess]
+    call.lower = lambda *args, **kwargs: jitted().lower(*args, **kwargs)  # pyright: ignore[reportAttributeAccessIssue]
     return call

@@ -87,6 +87,11 @@ def load(path: Path) -> tuple[dict[str, np.ndarray], dict[str, Any]] | None:
     return (arrays, metadata) if intact and metadata is not None else None
 
 
+def digest(array: np.ndarray) -> str:
+    """Computes the SHA-256 of an array's shape and bytes."""
+    return hashlib.sha256(f"{array.shape}".encode() + array.tobytes()).hexdigest()
+
+
 def leaves_of(tree: Any) -> list[np.ndarray]:
     """Lists the arrays of a pytree as NumPy arrays, bit for bit.
 

@@ -6,12 +6,14 @@ Knows nothing about what is in a file: pictures are `jaxnst.io.save`'s, arrays `
 from __future__ import annotations
 
 import contextlib
+import csv
 import errno
+import io
 import os
 import uuid
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 from jaxnst.errors import InputError
 
@@ -80,6 +82,13 @@ def write_whole(path: PathLike, data: bytes) -> None:
         aside.write_bytes(data)
 
 
+def csv_bytes(rows: Iterable[Sequence[Any]]) -> bytes:
+    """Encodes a table as CSV; names of files in it need not be UTF-8."""
+    table = io.StringIO()
+    csv.writer(table, lineterminator="\n").writerows(rows)
+    return table.getvalue().encode(errors="surrogateescape")
+
+
 @contextlib.contextmanager
 def written_aside(path: PathLike, name: str | None = None) -> Iterator[Path]:
     """Yields a temporary path to write to, and renames it to `path` if the block succeeds.
@@ -107,14 +116,18 @@ def written_aside(path: PathLike, name: str | None = None) -> Iterator[Path]:
 
 
 @contextlib.contextmanager
-def locked(path: Path, seconds: float = 0) -> Iterator[bool]:
+def locked(path: Path, argument: str, seconds: float = 0) -> Iterator[bool]:
     """Locks a file that exists for this purpose alone, and says whether that succeeded.
 
     Where the file system has no locks, it counts as locked.
 
     Args:
       path: of the lock file.
+      argument: name of the argument with its folder, for error messages.
       seconds: time to wait for another process to release it; default 0.
+
+    Raises:
+      InputError: the file cannot be made.
     """
     import filelock
 
@@ -126,7 +139,9 @@ def locked(path: Path, seconds: float = 0) -> Iterator[bool]:
         return
     except (NotImplementedError, OSError) as error:
         if isinstance(error, OSError) and error.errno not in NO_LOCKS:
-            raise
+            raise InputError(
+                f"{argument}: {str(path.parent)!r} cannot be used ({error.strerror}); choose another."
+            ) from error
         yield True
         return
     try:

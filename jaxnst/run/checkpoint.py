@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import errno
-import hashlib
 import json
 import logging
 import math
@@ -23,7 +22,6 @@ import numpy as np
 import optax
 
 from jaxnst.config.version import version
-from jaxnst.core.sharding import ONE_DEVICE, OverDevices
 from jaxnst.errors import InputError
 from jaxnst.io import array_file, files
 from jaxnst.run.ended import Ended
@@ -100,21 +98,18 @@ class Checkpoint(Hook):
             raise InputError(f"checkpoint: {self.name!r} must end in {' or '.join(EXTENSIONS)}; rename it.")
         self._seconds = 60 * float(minutes)
         self._saved = time.monotonic()
-        self._owner: Mapping[str, Any] = {}
-        self._placement: Any = ONE_DEVICE
-        self._ends: set[int] = set()
-        self._record: Record | None = None
         self._loaded: tuple[dict[str, np.ndarray], dict[str, Any]] | None = None
-        self._about: Mapping[str, Any] | None = None
-        self._look()
 
-    def _look(self) -> None:
-        exists = self.path.exists()
-        self._about = array_file.about(self.path) if exists else None
-        if exists and (self._about is None or "owner" not in self._about):
-            older, self._about = "whose" in (self._about or {}), None
-            what = "is of an older jaxnst" if older else "is damaged or not a checkpoint of stylize"
-            self._refuse(f"{what}; give another file")
+    def _about(self) -> Mapping[str, Any] | None:
+        """Reads what the file says of its run; None if there is no file, or it cannot be used."""
+        if not self.path.exists():
+            return None
+        about = array_file.about(self.path) or {}
+        if "owner" in about:
+            return about
+        what = "is of an older jaxnst" if "whose" in about else "is damaged or not a checkpoint of stylize"
+        self._refuse(f"{what}; give another file")
+        return None
 
     def _refuse(self, why: str) -> None:
         if self._strict:
@@ -132,19 +127,19 @@ class Checkpoint(Hook):
             yield
             return
         lock = self.path.with_name(f".{self.path.name}.lock")
-        with files.locked(lock) as locked:
+        with files.locked(lock, "checkpoint") as locked:
             if not locked:
                 raise InputError(
                     f"checkpoint: another run is at work on {self.name!r}; wait, or give another file."
                 )
-            self._look()  # again: the other run may have ended just now
             yield
 
     def tile(self, tile: Tile, config: Config) -> Tile:
         """Returns `tile`, or for auto what the run in the file began with."""
-        if tile != "auto" or self._about is None:
+        about = self._about()
+        if tile != "auto" or about is None:
             return tile
-        old, new = self._about["owner"], json.loads(json.dumps(config.to_dict()))
+        old, new = about["owner"], json.loads(json.dumps(config.to_dict()))
         if any(old.get("config", {}).get(name) != new[name] for name in DECIDE_TILES):
             return tile  # another run's, which `load` will say
         return old["run"]["tile"]
@@ -162,12 +157,11 @@ class Checkpoint(Hook):
         Raises:
           InputError: the file is another run's or damaged, or not all processes of the run see it.
         """
-        self._placement, self._saved = plan.steps.placement, time.monotonic()
+        self._plan, self._saved = plan, time.monotonic()
         self._owner = json.loads(json.dumps(_owner(plan, snapshots)))
-        self._ends = set(plan.ends[:-1])
         self._loaded = self._read()
         steps = 0 if self._loaded is None else len(self._loaded[0]["history/total"])
-        if np.ptp(numbers_of_all(self._placement, steps)):
+        if np.ptp(numbers_of_all(plan.steps.placement, steps)):
             raise InputError(
                 f"checkpoint: not all processes see the same {self.name!r}; give one that they all see."
             )
@@ -175,9 +169,9 @@ class Checkpoint(Hook):
         return steps
 
     def _read(self) -> tuple[dict[str, np.ndarray], dict[str, Any]] | None:
-        if self._about is None:
+        if (about := self._about()) is None:
             return None
-        if differences := list(_differences(self._about["owner"], self._owner)):
+        if differences := list(_differences(about["owner"], self._owner)):
             more = len(differences) - MOST_NAMED
             names = ", ".join(differences[:MOST_NAMED]) + (f", and {more} more" if more > 0 else "")
             self._refuse(f"is of another run ({names}); give another file, or delete it")
@@ -209,7 +203,7 @@ class Checkpoint(Hook):
     def settles(self, step: int) -> bool:
         """Settles a step if a checkpoint is due: it is time, or the next scale may need too much memory."""
         late = time.monotonic() - self._saved >= self._seconds
-        return any_process(self._placement, late or step in self._ends)
+        return any_process(self._plan.steps.placement, late or step in self._plan.ends[:-1])
 
     def __call__(self, progress: Progress, state: State | None, scale: Scale) -> None:
         """Writes a checkpoint if one is due."""
@@ -223,7 +217,7 @@ class Checkpoint(Hook):
           What to add to the warning that says why the run ended.
         """
         if outcome.ended.is_final:
-            self._save(picture, None, None, outcome.ended, why)
+            self._save(picture, None, outcome.scale, outcome.ended, why)
         elif outcome.state is not None and outcome.state.is_whole:
             self._save(picture, outcome.state, outcome.scale)
         if outcome.ended is not Ended.out_of_memory:
@@ -236,17 +230,24 @@ class Checkpoint(Hook):
         picture: Float[np.ndarray, "h w 3"],
         state: State | None,
         scale: Scale | None,
-        ended: Ended | None = None,
+        ended: str = "",
         why: str = "",
     ) -> None:
         """Replaces the file; if that fails, warns: the picture is worth more than its checkpoint."""
-        assert self._record is not None
+        assert scale is not None
         try:
-            saved = (
-                None if state is None or scale is None else scale.save(state)
-            )  # by all processes of the run
+            saved = None if state is None else scale.save(state)  # by all processes of the run
             if jax.process_index() == 0:
-                arrays, about = self._contents(self._record, picture, saved, ended, why)
+                record, arrays = self._record, {"picture": picture}
+                arrays |= {
+                    f"history/{name}": np.array(losses, np.float32) for name, losses in record.history.items()
+                }
+                arrays |= {f"snapshots/{step}": snapshot for step, snapshot in record.snapshots.items()}
+                about = {"owner": self._owner, "seconds": record.seconds, "names": list(record.history)}
+                about |= {"ended": ended, "why": why}
+                if saved is not None:
+                    arrays |= {f"leaves/{index:04d}": leaf for index, leaf in enumerate(saved.leaves)}
+                    about |= {"step": saved.step, "scale": saved.scale}
                 _check_space(self.path, arrays)
                 array_file.save(self.path, arrays, about)
         except (OSError, MemoryError, jax.errors.JaxRuntimeError) as error:
@@ -254,25 +255,6 @@ class Checkpoint(Hook):
                 raise
             warnings.warn(f"{self.name}: the checkpoint could not be written ({error})", stacklevel=2)
         self._saved = time.monotonic()
-
-    def _contents(
-        self,
-        record: Record,
-        picture: np.ndarray,
-        saved: SavedState | None,
-        ended: Ended | None,
-        why: str,
-    ) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
-        """Returns the arrays of the file, and the JSON about them."""
-        arrays = {"picture": picture}
-        arrays |= {f"history/{name}": np.array(losses, np.float32) for name, losses in record.history.items()}
-        arrays |= {f"snapshots/{step}": snapshot for step, snapshot in record.snapshots.items()}
-        about = {"owner": self._owner, "seconds": record.seconds, "names": list(record.history)}
-        about |= {"ended": ended or "", "why": why}
-        if saved is not None:
-            arrays |= {f"leaves/{index:04d}": leaf for index, leaf in enumerate(saved.leaves)}
-            about |= {"step": saved.step, "scale": saved.scale}
-        return arrays, about
 
 
 def _check_space(path: Path, arrays: Mapping[str, np.ndarray]) -> None:
@@ -297,20 +279,16 @@ def _owner(plan: Plan, snapshots: int) -> dict[str, Any]:
         "run": {
             **{module.__name__: module.__version__ for module in (jax, jaxlib, optax)},
             "device": f"{device.platform} {device.device_kind}",
-            "devices": placement.mesh.size if isinstance(placement, OverDevices) else 1,
+            "devices": placement.pairs * placement.rows,
             "tile": plan.steps.tile,
             "snapshots": snapshots,
         },
         "config": config.to_dict(),
         "digests": {
             "weights": plan.weights.sha256,
-            **{name: _digest(array) for name, array in _pictures(plan)},
+            **{name: array_file.digest(array) for name, array in _pictures(plan)},
         },
     }
-
-
-def _digest(array: np.ndarray) -> str:
-    return hashlib.sha256(f"{array.shape}".encode() + array.tobytes()).hexdigest()
 
 
 def _pictures(plan: Plan) -> Iterator[tuple[str, np.ndarray]]:

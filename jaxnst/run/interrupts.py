@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from typing import Any
 
 
-class Interrupted(Exception):  # noqa: N818
+class Interrupted(KeyboardInterrupt):
     """Says that Ctrl-C ended the work on many pictures between two steps."""
 
 

@@ -11,7 +11,7 @@ import jax
 
 from jaxnst.config.build import to_objective
 from jaxnst.core import tiling, vgg
-from jaxnst.core.sharding import ONE_DEVICE, OverDevices, Placement
+from jaxnst.core.sharding import ONE_DEVICE, Placement
 from jaxnst.core.tiling import tiles
 from jaxnst.errors import InputError, TooLargeError
 
@@ -63,14 +63,9 @@ def estimate_bytes(
         kept = kept if jax.default_backend() == "cpu" and keeps_content(config, height, width) else 0
     scratch = SCRATCH_BYTES_PER_PIXEL.get(jax.default_backend(), OTHER_BYTES_PER_PIXEL)
     picture_bytes = window * scratch + height * width * pictures * 12 + kept
-    return picture_bytes // _memories(placement) + NETWORK_BYTES
-
-
-def _memories(placement: Placement) -> int:
-    """Counts the memories over which the rows of a picture go: the CPU devices of a process share one."""
-    if isinstance(placement, OverDevices) and jax.default_backend() == "cpu":
-        return len({device.process_index for device in placement.mesh.devices[0]})
-    return placement.rows
+    # The CPU devices of a process share one memory. A mesh with several processes has one row of pairs.
+    memories = placement.processes if jax.default_backend() == "cpu" else placement.rows
+    return picture_bytes // memories + NETWORK_BYTES
 
 
 def content_bytes(config: Config, height: int, width: int) -> int:
@@ -96,8 +91,7 @@ def available_bytes(placement: Placement = ONE_DEVICE) -> int | None:
 
     Of several processes, this one's devices count.
     """
-    mesh = placement.mesh if isinstance(placement, OverDevices) else None
-    devices = jax.local_devices()[:1] if mesh is None else mesh.local_devices
+    devices = jax.local_devices()[:1] if placement.mesh is None else placement.mesh.local_devices
     if devices[0].platform == "cpu":
         return host_bytes()
     stats = [device.memory_stats() or {} for device in devices]
@@ -138,7 +132,7 @@ def fit_in_memory(
     def fits(side: int | None, placement: Placement = ONE_DEVICE, share: float = 1.0) -> bool:
         return available is None or estimate_bytes(config, *size, side, placement) <= share * available
 
-    spread = [placement for placement in placements if isinstance(placement, OverDevices)]
+    spread = [placement for placement in placements if placement != ONE_DEVICE]
     if spread:
         placements = _usable(config, placements, side)
     layers = to_objective(config).layers
@@ -207,7 +201,7 @@ def _does_not_fit(
     needed = estimate_bytes(config, *size, tile, placement)
     side = int(config.size * (max(available - NETWORK_BYTES, 0) / (needed - NETWORK_BYTES)) ** 0.5)
     advice = f"a size of {side // 16 * 16} would fit" if side >= 16 else "no size would fit"
-    over_devices = isinstance(placement, OverDevices)
+    over_devices = placement != ONE_DEVICE
     if fitting is not None:
         advice = f"tile={fitting} would fit, and so would {advice.replace(' would fit', '')}"
     elif refusal := _why_no_tiles(config):

@@ -57,7 +57,7 @@ def numbers_of_all(placement: Placement, number: float) -> np.ndarray:
       Float32, the number of each process once for each of its devices; of one process alone, length 1.
     """
     own = np.array([number], np.float32)
-    if not isinstance(placement, OverDevices) or placement.processes == 1:
+    if placement.processes == 1:
         return own
     mesh = placement.mesh
     sharding = NamedSharding(mesh, PartitionSpec(mesh.axis_names))

@@ -7,7 +7,6 @@ such as the network and often the targets, is on the device once. Knows nothing 
 from __future__ import annotations
 
 import dataclasses
-import hashlib
 import math
 from collections.abc import Collection, Hashable, Iterable, Sequence
 from functools import partial
@@ -21,6 +20,7 @@ from jaxnst.config.build import to_precision, to_transforms
 from jaxnst.core import solver
 from jaxnst.errors import InputError
 from jaxnst.io import images
+from jaxnst.io.array_file import digest
 from jaxnst.run.ended import Ended
 from jaxnst.run.hooks import Record
 from jaxnst.run.loop import Hook, optimise
@@ -144,11 +144,11 @@ def run_plans(
 
 def shared(plans: Iterable[Plan]) -> list[Plan]:
     """Returns the plans with one array for all that are equal, so that lanes share memory and work."""
-    arrays: dict[bytes, np.ndarray] = {}
+    arrays: dict[str, np.ndarray] = {}
     params: dict[Hashable, Any] = {}
 
     def first_equal(array: np.ndarray) -> np.ndarray:
-        return arrays.setdefault(hashlib.sha256(f"{array.shape}".encode() + array.tobytes()).digest(), array)
+        return arrays.setdefault(digest(array), array)
 
     def network(plan: Plan) -> Hashable:
         return plan.weights.name, plan.weights.sha256, jax.tree.structure(plan.params)

@@ -11,7 +11,7 @@ import numpy as np
 from jaxnst.batch.jobs import Job
 from jaxnst.core import vgg
 from jaxnst.errors import InputError
-from jaxnst.io import files, images
+from jaxnst.io import array_file, files, images
 from jaxnst.metrics import LEAST_SIDE
 from jaxnst.run.plan import Plan, gather, prepare
 from jaxnst.studies.runs import Run, with_common_layers
@@ -76,7 +76,7 @@ def jobs_of(
       InputError: a cell cannot work; the message has its name.
     """
     configs = with_common_layers(dict.fromkeys(runs))
-    digests = {name: _digest(f"{array.shape}".encode() + array.tobytes()) for name, array in pictures.items()}
+    digests = {name: array_file.digest(array) for name, array in pictures.items()}
     jobs: dict[Run, Job] = {}
     sizes: dict[Run, tuple[int, int]] = {}
     too_small: list[str] = []
@@ -91,7 +91,9 @@ def jobs_of(
                 plan = prepare(run_pictures, config, tile="auto", networks=networks)
             except InputError as error:
                 raise InputError(f"{name}: {error}") from error
-            digests |= {file: _digest(files.expand(file).read_bytes()) for file in run.files}
+            digests |= {
+                file: hashlib.sha256(files.expand(file).read_bytes()).hexdigest() for file in run.files
+            }
             key = run.key(digests, plan.weights.sha256)
             snapshot_steps = frozenset(run.snapshot_steps)
             jobs[run] = Job(run_pictures, config, key=key, snapshot_steps=snapshot_steps, final_losses=True)
@@ -119,7 +121,3 @@ def _too_small_to_show(size: tuple[int, int], layers: Sequence[str]) -> Iterator
     for layer in layers:
         if min(size) < vgg.stride(layer):
             yield f"feature_maps: {width}x{height} pixels are too few for {layer}; leave it out."
-
-
-def _digest(data: bytes) -> str:
-    return hashlib.sha256(data).hexdigest()

@@ -9,7 +9,6 @@ DIR/runs/KEY/run.json       settings, time, how it ended; written last: without 
 from __future__ import annotations
 
 import csv
-import io
 import json
 from collections.abc import Collection
 from dataclasses import dataclass
@@ -19,7 +18,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from jaxnst.io import images, save
-from jaxnst.io.files import write_whole
+from jaxnst.io.files import csv_bytes, write_whole
 from jaxnst.metrics import measure
 
 if TYPE_CHECKING:
@@ -52,7 +51,7 @@ class SavedRun:
         return self.folder / f"{step:04d}.png"
 
 
-def write_run(folder: Path, run: Run, result: Result, together: int, device: str) -> None:
+def write_run(folder: Path, run: Run, result: Result, device: str) -> None:
     """Writes the folder of a finished run: pictures, losses.csv and, last, run.json.
 
     If the run diverged, each later snapshot is the last picture with a finite loss.
@@ -61,7 +60,6 @@ def write_run(folder: Path, run: Run, result: Result, together: int, device: str
       folder: for its files; it is made.
       run: as the study declares it; `result.config` may have more layers.
       result: of the run's job, with snapshots and final losses.
-      together: number of runs that were computed together and share the time.
       device: name of the device.
 
     Raises:
@@ -75,26 +73,22 @@ def write_run(folder: Path, run: Run, result: Result, together: int, device: str
         for name, values in result.history.items()
     }
     count = int(np.isfinite(losses["total"]).cumprod().sum())
-    table = io.StringIO()
-    writer = csv.writer(table, lineterminator="\n")
-    writer.writerow(["step", *losses])
-    for step in range(count):
-        writer.writerow([step, *(f"{values[step]:.6g}" for values in losses.values())])
-    write_whole(folder / "losses.csv", table.getvalue().encode())
+    lines = [[step, *(f"{values[step]:.6g}" for values in losses.values())] for step in range(count)]
+    write_whole(folder / "losses.csv", csv_bytes([["step", *losses], *lines]))
     last = max(count - 1, 0)
     seconds = {}
     for step in run.snapshot_steps:
         metadata = {"config": run.config.replace(steps=step).to_dict(), "steps_done": min(step, last)}
         picture = result.snapshots[step] if step <= last else result.array
         save.save_image(folder / f"{step:04d}.png", picture, result.metadata | metadata)
-        seconds[step] = round(result.snapshot_seconds.get(step, result.seconds) / together, 3)
+        seconds[step] = round(result.snapshot_seconds.get(step, result.seconds) / result.together, 3)
     record = result.metadata | {
         "config": run.config.to_dict(),
         "content": run.content,
         "styles": run.styles,
         "ended": "finished" if last == run.config.steps else f"diverged after {last}",
         "device": device,
-        "lanes": together,
+        "lanes": result.together,
         "seconds": seconds,
     }
     write_whole(folder / "run.json", json.dumps(record, indent=1).encode())

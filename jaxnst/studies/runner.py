@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import jax
 
 from jaxnst.batch.engine import run_jobs
-from jaxnst.batch.journal import at_work
+from jaxnst.batch.journal import at_work, reason
 from jaxnst.errors import InputError
 from jaxnst.io import images
 from jaxnst.io.files import expand, write_whole
@@ -111,9 +111,9 @@ def run_study(
                 ):
                     run = left[number]
                     if not isinstance(result, Result) or result.ended is Ended.out_of_memory:
-                        failures[run] = _reason(result)
+                        failures[run] = reason(result)
                     else:
-                        results.write_run(folders[run], run, result, result.together, device)
+                        results.write_run(folders[run], run, result, device)
                     show()
         except Interrupted:
             interrupted = True
@@ -124,12 +124,6 @@ def run_study(
     if interrupted:
         raise Interrupted
     return Studied(declared, rows, folder)
-
-
-def _reason(result: Result | Exception) -> str:
-    if isinstance(result, Result):
-        return f"{result.ended} after {len(result.history['total'])} steps"
-    return f"{type(result).__name__}: {result}".splitlines()[0]
 
 
 def _report_writer() -> Callable[..., None]:

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import csv
-import io
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
 
+from jaxnst.io.files import csv_bytes
 from jaxnst.metrics import METRICS, kind
 from jaxnst.studies import results
 from jaxnst.studies.axes import CELL_COLUMNS, RUN_COLUMNS
@@ -135,10 +134,8 @@ def to_csv(rows: Sequence[Row]) -> bytes:
     """Writes one line for each cell: its place, how it ended, losses and metrics to six digits."""
     axes = list(dict.fromkeys(axis for row in rows for axis in row.cell.labels if axis not in CELL_COLUMNS))
     numbers = list(dict.fromkeys(name for row in rows for name in row.numbers))
-    text = io.StringIO()
     header = ["grid", *axes, *CELL_COLUMNS, *RUN_COLUMNS, *numbers]
-    writer = csv.DictWriter(text, header, restval="", lineterminator="\n")
-    writer.writeheader()
+    lines = [header]
     for row in rows:
         line = {axis: label for axis, label in row.cell.labels.items() if axis in axes}
         line |= {"grid": row.cell.grid, "run": row.key, "ended": row.ended}
@@ -146,22 +143,21 @@ def to_csv(rows: Sequence[Row]) -> bytes:
         line |= {"size": str(row.cell.config.size), "steps": str(row.cell.config.steps)}
         line |= {"measured_size": str(row.measured_size)}
         line |= {"evaluations": _text(row.evaluations), "seconds": _text(row.seconds)}
-        writer.writerow(line | {name: _text(value) for name, value in row.numbers.items()})
-    return text.getvalue().encode()
+        line |= {name: _text(value) for name, value in row.numbers.items()}
+        lines.append([line.get(name, "") for name in header])
+    return csv_bytes(lines)
 
 
 def losses_to_csv(rows: Sequence[Row]) -> bytes:
     """Writes one line for each step of each run."""
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
     runs = {row.key: row.saved.losses for row in rows if row.saved is not None}
     names = list(dict.fromkeys(name for losses in runs.values() for name in losses))
-    writer.writerow(["run", "step", *names])
+    lines = [["run", "step", *names]]
     for key, losses in runs.items():
         for step in range(len(losses["total"])):
             values = (_text(losses[name][step]) if name in losses else "" for name in names)
-            writer.writerow([key, step, *values])
-    return text.getvalue().encode()
+            lines.append([key, str(step), *values])
+    return csv_bytes(lines)
 
 
 def _text(value: float | None) -> str:

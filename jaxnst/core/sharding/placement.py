@@ -14,7 +14,7 @@ import functools
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import jax
 import jax.numpy as jnp
@@ -67,44 +67,22 @@ class Cut:
 
 @dataclass(frozen=True)
 class OneDevice:
-    """Places every array on JAX's default device; the methods are explained in `OverDevices`."""
+    """Places every array on JAX's default device; the names are explained in `OverDevices`."""
 
+    mesh: ClassVar[Any] = None
     pairs = rows = processes = 1
     look = staticmethod(objective.view)
 
-    def put(self, tree: Any, axes: Axes | None = None) -> Any:
+    def put(self, tree: Any, *_: Any) -> Any:
         """Places arrays from the host."""
-        del axes
         return jax.device_put(tree)
 
-    def put_state(self, state: Any, lanes: bool) -> Any:
-        """Places a state from the host."""
-        del lanes
-        return jax.device_put(state)
+    def unchanged(self, tree: Any, *_: Any) -> Any:
+        """Returns its argument: what lies in one place has no rows of zeros, and is not spread."""
+        return tree
 
-    def cut(self, state: Any, height: int) -> Any:
-        """Returns the state: it has no rows of zeros."""
-        del height
-        return state
-
-    def padded_problem(self, problem: Problem, height: int) -> Problem:
-        """Returns the problem: its variable has no rows of zeros."""
-        del height
-        return problem
-
-    def spread(self, state: Any, lanes: bool) -> Any:
-        """Returns the state: it needs no rows of zeros."""
-        del lanes
-        return state
-
-    def gathered(self, picture: Array) -> Array:
-        """Returns the picture: it lies in one place."""
-        return picture
-
-    def on_host(self, state: Any, height: int) -> Any:
-        """Returns the state: it lies in one place."""
-        del height
-        return state
+    put_state = put
+    cut = padded_problem = spread = gathered = on_host = unchanged
 
 
 @dataclass(frozen=True)
