@@ -116,12 +116,7 @@ class OverDevices:
         return objective.view if self.rows == 1 else functools.partial(rows.view, self.mesh)
 
     def put(self, tree: Any, axes: Axes | None = None) -> Any:
-        """Places arrays from the host on every device, and leaves feature maps where they are.
-
-        Args:
-          tree: of arrays.
-          axes: for each leaf the axis of the pairs, which are spread; None: there are no pairs.
-        """
+        """Places arrays on every device, and spreads pairs along `axes`; feature maps stay where they are."""
         leaves, structure = jax.tree.flatten(tree)
         placed = []
         for leaf, axis in zip(leaves, axes or (None,) * len(leaves), strict=True):

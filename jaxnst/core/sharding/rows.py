@@ -56,19 +56,10 @@ def view(
     window: objective.Window = transforms.unchanged,
     precision: jax.lax.Precision = EXACT,
 ) -> terms.View:
-    """Computes what `objective.view` computes, with the rows of every feature map spread over devices.
+    """Computes what `objective.view` computes, with the rows of every feature map spread over a mesh.
 
-    Args:
-      mesh: with an axis `rows`.
-      what: the objective, static; its statistics must be `additive`.
-      params: the network's weights; not with Winograd's filters, whose blocks XLA does not partition.
-      image: float32 `[H, W, 3]`, RGB, [0, 1].
-      regions: of the styles in the picture; default none.
-      window: where the network looks; default the whole picture.
-      precision: of products of float32 on accelerators; default exact.
-
-    Returns:
-      The picture with features and regions in a frame; `counted` marks the picture's own positions.
+    Features and regions are in a frame, and `counted` marks the picture's own positions. Statistics must be
+    `additive`; weights may not have Winograd's filters, whose blocks XLA does not partition.
     """
     seen = window(what.colors(image))
     height, width = seen.shape[:2]

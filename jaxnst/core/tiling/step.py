@@ -113,34 +113,28 @@ def evaluate(
     """Computes the losses of a picture as `objective.evaluate`; arguments as for `value_and_grad`."""
     inputs = solver.Inputs(params, targets, loss_weights, jnp.zeros(()))
     problem, key = solver.Problem(objective), jax.random.key(0)
-    return _first_pass(problem, inputs, key, jnp.asarray(image), tile).losses
-
-
-class _FirstPass(NamedTuple):
-    losses: Losses
-    slopes: Any
-    whole_slopes: Any
-    seen: Seen
+    losses, *_ = _first_pass(problem, inputs, key, jnp.asarray(image), tile)
+    return losses
 
 
 def _first_pass(
     problem: solver.Problem, inputs: solver.Inputs, key: PRNGKeyArray, variable: Array, tile: int
-) -> _FirstPass:
+) -> tuple[Losses, tuple[Any, Any], Seen]:
+    """Computes the losses, their slopes (by the sums of tiles and of the whole), and what a step sees."""
     check(problem.objective)
     resident = _without_content(inputs)
     seen = _see(problem, resident, key, variable)
     window, tiles = _tiles(problem.objective, inputs.targets.content, seen.image, tile)
     tile_sums = (_sums(problem.objective, window, resident, seen, *place) for place in tiles)
     sums = functools.reduce(added, map(jax.block_until_ready, tile_sums))
-    losses, (slopes, whole_slopes) = _slopes(problem.objective, resident, sums, seen.whole)
-    return _FirstPass(losses, slopes, whole_slopes, seen)
+    return *_slopes(problem.objective, resident, sums, seen.whole), seen
 
 
 def _losses_and_gradient(
     problem: solver.Problem, inputs: solver.Inputs, key: PRNGKeyArray, variable: Array, tile: int
 ) -> tuple[Losses, Array]:
     resident = _without_content(inputs)
-    losses, slopes, whole_slopes, seen = _first_pass(problem, inputs, key, variable, tile)
+    losses, (slopes, whole_slopes), seen = _first_pass(problem, inputs, key, variable, tile)
     window, tiles = _tiles(problem.objective, inputs.targets.content, seen.image, tile)
     gradient = jnp.zeros_like(seen.image)
     for place in tiles:

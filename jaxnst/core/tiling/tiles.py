@@ -37,14 +37,9 @@ class Place(NamedTuple):
 
 
 def halo(layers: Iterable[str]) -> int:
-    """Computes how far the features of a tile look beyond the tile.
+    """Computes how many pixels the features of a tile look beyond it: 80 for relu5_1.
 
-    Args:
-      layers: names from `vgg.LAYERS`.
-
-    Returns:
-      Pixels, a multiple of the deepest layer's stride, for tiles whose borders are such multiples too; 80 for
-      relu5_1.
+    It is a multiple of the deepest layer's stride, for tiles whose borders are such multiples too.
     """
     deepest = max(map(vgg.LAYERS.index, layers), default=-1)
     reach = sum(vgg.stride(layer) for layer in vgg.LAYERS[: deepest + 1] if layer.startswith("conv"))
@@ -57,16 +52,7 @@ def _largest_stride(layers: Iterable[str]) -> int:
 
 
 def places(layers: Sequence[str], size: tuple[int, int], tile: int) -> tuple[tuple[int, int], list[Place]]:
-    """Cuts a picture into tiles.
-
-    Args:
-      layers: layers whose features are needed.
-      size: height and width of the picture, in pixels.
-      tile: largest side of a tile, in pixels.
-
-    Returns:
-      Height and width of every window, and the places of all tiles.
-    """
+    """Cuts a picture into tiles with sides of at most `tile`; returns every window's size, and all places."""
     margin, stride = halo(layers), _largest_stride(layers)
     window = window_of(layers, size, tile)
     axes = [_spans(*lengths, margin, stride) for lengths in zip(size, window, strict=True)]
@@ -77,16 +63,7 @@ def places(layers: Sequence[str], size: tuple[int, int], tile: int) -> tuple[tup
 
 
 def window_of(layers: Sequence[str], size: tuple[int, int], tile: int) -> tuple[int, int]:
-    """Computes the shape of the windows into which `places` cuts a picture.
-
-    Args:
-      layers: layers whose features are needed.
-      size: height and width of the picture, in pixels.
-      tile: largest side of a tile, in pixels.
-
-    Returns:
-      Height and width of every window, in pixels.
-    """
+    """Computes height and width of the windows into which `places` cuts a picture."""
     margin, stride = halo(layers), _largest_stride(layers)
     height, width = (_window_length(length, tile, margin, stride) for length in size)
     return height, width
@@ -118,46 +95,18 @@ def _spans(length: int, window: int, margin: int, stride: int) -> list[tuple[int
 
 
 def crop(array: Array, start: Any, window: tuple[int, int]) -> Array:
-    """Cuts a window out of a picture or a map.
-
-    Args:
-      array: `[H, W, ...]`.
-      start: first row and column of the window; may be traced.
-      window: height and width of the window.
-
-    Returns:
-      The window `[h, w, ...]`.
-    """
+    """Cuts a window out of a picture or a map `[H, W, ...]`; `start` may be traced."""
     return lax.dynamic_slice(array, (*start, *(0,) * (array.ndim - 2)), (*window, *array.shape[2:]))
 
 
 def crop_layer(array: Array, layer: str, place: Place, window: tuple[int, int]) -> Array:
-    """Cuts the positions of a window out of a layer's map of the whole picture.
-
-    Args:
-      array: `[H_l, W_l, ...]`, the map of the whole picture.
-      layer: name from `vgg.LAYERS`.
-      place: place of the window.
-      window: height and width of the window, in pixels.
-
-    Returns:
-      The window's part of the map, `[h_l, w_l, ...]`.
-    """
+    """Cuts the positions of a window out of a layer's map of the whole picture, `[H_l, W_l, ...]`."""
     stride = vgg.stride(layer)
     return crop(array, place.start // stride, (window[0] // stride, window[1] // stride))
 
 
 def counted(layers: Iterable[str], place: Place, window: tuple[int, int]) -> dict[str, Array]:
-    """Marks the positions of a window that belong to its tile.
-
-    Args:
-      layers: names from `vgg.LAYERS`.
-      place: place of the window.
-      window: height and width of the window, in pixels.
-
-    Returns:
-      `{layer: [h_l, w_l]}`, float32, 1 at the positions of the tile and 0 at all others.
-    """
+    """Marks by layer the positions of a window that belong to its tile: 1 there and 0 at all others."""
 
     def in_tile(axis: int, stride: int) -> Array:
         positions = place.start[axis] + stride * jnp.arange(window[axis] // stride)
