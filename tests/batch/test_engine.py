@@ -120,7 +120,7 @@ def test_a_group_that_fails_is_halved_until_the_pair_at_fault_is_alone(jobs):
     assert statistic.evaluations in (2, 3)  # with both others, perhaps with one, and alone
 
 
-@pytest.mark.parametrize("error", [ZeroDivisionError, MemoryError])
+@pytest.mark.parametrize("error", [pytest.param(ZeroDivisionError, marks=pytest.mark.slow), MemoryError])
 def test_a_group_that_failed_keeps_no_memory(jobs, monkeypatch, error):
     """The arrays of all four pairs are gone when the first half is done, those of two when the next is."""
     monkeypatch.setattr(logging.getLogger("jax"), "propagate", False)  # pytest keeps errors that are logged

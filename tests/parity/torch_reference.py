@@ -12,6 +12,8 @@ import numpy as np
 import torch
 from torch import nn
 
+torch.set_num_threads(1)  # test processes share the cores, and OpenMP's threads spin while they wait
+
 # ---- the network ----
 
 BLOCKS = ((2, 64), (2, 128), (4, 256), (4, 512), (4, 512))  # convolutions and channels, up to each pooling

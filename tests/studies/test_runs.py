@@ -125,10 +125,10 @@ def test_layers_of_weight_zero_change_nothing(photo, painting):
     """Each trial in the common program is the run of its own layers."""
     base = {"size": 32, "steps": 3, "style_weight": 1e3}
     own = [
-        {"content_layers": ("relu2_1",), "style_layers": ("relu1_1",)},
+        {"content_layers": ("pool1",), "style_layers": ("relu1_1",)},
         {
-            "content_layers": ("conv2_2",),
-            "style_layers": ("conv1_1", "relu2_1"),
+            "content_layers": ("conv1_2",),
+            "style_layers": ("conv1_1", "relu1_2"),
             "style_layer_weights": (2, 1),
         },
     ]

@@ -7,6 +7,7 @@ import io
 import json
 import os
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -56,6 +57,15 @@ def mine(tmp_path):
     path = tmp_path / "mine.toml"
     path.write_text(STUDY)
     return path
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory):
+    """A folder with the finished study, to read; tests that write copy it."""
+    folder = tmp_path_factory.mktemp("finished")
+    (folder / "mine.toml").write_text(STUDY)
+    run(folder / "mine.toml", folder / "out")
+    return folder / "out"
 
 
 def run(study, out, **settings):
@@ -148,9 +158,9 @@ def test_the_losses_of_every_step_are_in_a_table(mine, tmp_path):
         assert row.losses["total"] == pytest.approx(totals[row.cell.config.steps])
 
 
-def test_the_page_is_whole_and_needs_no_other_file(mine, tmp_path):
-    rows = run(mine, tmp_path).rows
-    text = (tmp_path / "report.html").read_text()
+def test_the_page_is_whole_and_needs_no_other_file(mine, finished):
+    rows = run(mine, finished).rows
+    text = (finished / "report.html").read_text()
     page = Page(text)
     assert page.open == []
     assert set(page.refers) <= page.ids
@@ -161,7 +171,7 @@ def test_the_page_is_whole_and_needs_no_other_file(mine, tmp_path):
     for row in rows:
         assert f"{row.losses['total']:.4g}" in text
     for name in ("grid.png", "grid-losses.png"):
-        with Image.open(tmp_path / name) as picture:
+        with Image.open(finished / name) as picture:
             assert min(picture.size) > 200
             assert np.asarray(picture).std() > 10
 
@@ -186,8 +196,8 @@ def test_finished_runs_are_not_computed_again(mine, tmp_path):
     assert {key for key in again if again[key] != second[key]} == first.keys()
 
 
-def test_measures_again_when_a_run_is_computed_again(mine, tmp_path):
-    run(mine, tmp_path)
+def test_measures_again_when_a_run_is_computed_again(mine, finished, tmp_path):
+    shutil.copytree(finished, tmp_path, dirs_exist_ok=True)
     kept = {path: path.read_text() for path in tmp_path.glob("runs/*/metrics.json")}
     for path in kept:
         path.write_text(kept[path].replace("0.", "0.5"))
@@ -256,9 +266,9 @@ def test_ctrl_c_writes_the_report_and_the_next_call_goes_on(mine, tmp_path):
     goes_on(cut, tmp_path / "straight", arguments, before)
 
 
-def test_an_error_while_a_run_is_written_costs_only_that_run(mine, tmp_path):
+def test_an_error_while_a_run_is_written_costs_only_that_run(mine, finished, tmp_path):
     """A file is where the folder of a run must be; a full disk gives the same kind of error."""
-    straight = run(mine, tmp_path / "straight").rows
+    straight = run(mine, finished).rows
     in_the_way = tmp_path / "cut" / "runs" / straight[-1].key
     in_the_way.parent.mkdir(parents=True)
     in_the_way.touch()
@@ -396,8 +406,8 @@ def test_a_missing_extra_is_named_before_anything_runs(mine, tmp_path, monkeypat
     assert not (tmp_path / "out").exists()
 
 
-def test_damaged_results_are_made_again(mine, tmp_path):
-    run(mine, tmp_path)
+def test_damaged_results_are_made_again(mine, finished, tmp_path):
+    shutil.copytree(finished, tmp_path, dirs_exist_ok=True)
     before = whole(tmp_path)
     folders = sorted((tmp_path / "runs").iterdir())
     (folders[0] / "run.json").write_text("{")
@@ -418,9 +428,9 @@ def test_the_quick_form_of_each_study_runs(name, tmp_path):
         assert np.isfinite(list(row.numbers.values())).all(), row.cell.name
 
 
-def test_feature_maps_are_those_of_each_picture(mine, tmp_path):
-    rows = run(mine, tmp_path).rows
-    text = (tmp_path / "report.html").read_text()
+def test_feature_maps_are_those_of_each_picture(mine, finished):
+    rows = run(mine, finished).rows
+    text = (finished / "report.html").read_text()
     maps = re.findall(r'<img class="features" src="data:image/png;base64,([^"]+)"', text)
     assert len(maps) == len(rows)
     assert len(set(maps)) == len(maps)
