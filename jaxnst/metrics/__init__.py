@@ -2,16 +2,21 @@
 
 from jaxnst.metrics.comparison_table import table
 from jaxnst.metrics.definitions import METRICS, Metric, kind
-from jaxnst.metrics.measure import (
+from jaxnst.metrics.inputs import (
     CONTENT_LAYERS,
     LAYERS,
     LEAST_SIDE,
     SIZE,
     SLICED_WASSERSTEIN_LAYERS,
     STYLE_LAYERS,
-    measure,
 )
+from jaxnst.metrics.measure import measure
+from jaxnst.metrics.palette import palette_distance, palette_ratio
 from jaxnst.metrics.sliced_wasserstein import SEED
+from jaxnst.metrics.speckle import chroma_grain, speckle
+from jaxnst.metrics.strokes import style_ratio
+from jaxnst.metrics.structure import structure_kept
+from jaxnst.metrics.summary import summary
 
 __all__ = [
     "CONTENT_LAYERS",
@@ -23,7 +28,14 @@ __all__ = [
     "SLICED_WASSERSTEIN_LAYERS",
     "STYLE_LAYERS",
     "Metric",
+    "chroma_grain",
     "kind",
     "measure",
+    "palette_distance",
+    "palette_ratio",
+    "speckle",
+    "structure_kept",
+    "style_ratio",
+    "summary",
     "table",
 ]
