@@ -1,7 +1,7 @@
 """Measures how good a finished picture is, by metrics that no setting of a run can change."""
 
 from jaxnst.metrics.comparison_table import table
-from jaxnst.metrics.definitions import METRICS, Metric, kind
+from jaxnst.metrics.definitions import METRICS, SUMMARY, Metric, kind
 from jaxnst.metrics.inputs import (
     CONTENT_LAYERS,
     LAYERS,
@@ -9,12 +9,13 @@ from jaxnst.metrics.inputs import (
     SIZE,
     SLICED_WASSERSTEIN_LAYERS,
     STYLE_LAYERS,
+    SUMMARY_LAYERS,
 )
 from jaxnst.metrics.measure import measure
 from jaxnst.metrics.palette import palette_distance, palette_ratio
 from jaxnst.metrics.sliced_wasserstein import SEED
 from jaxnst.metrics.speckle import chroma_grain, speckle
-from jaxnst.metrics.strokes import style_ratio
+from jaxnst.metrics.strokes import in_colors_of, style_ratio
 from jaxnst.metrics.structure import structure_kept
 from jaxnst.metrics.summary import summary
 
@@ -27,8 +28,11 @@ __all__ = [
     "SIZE",
     "SLICED_WASSERSTEIN_LAYERS",
     "STYLE_LAYERS",
+    "SUMMARY",
+    "SUMMARY_LAYERS",
     "Metric",
     "chroma_grain",
+    "in_colors_of",
     "kind",
     "measure",
     "palette_distance",

@@ -27,6 +27,9 @@ STYLE_LAYERS = ("relu1_1", "relu2_1", "relu3_1", "relu4_1", "relu5_1")
 SLICED_WASSERSTEIN_LAYERS = ("pool1", "pool2", "relu3_3", "relu4_3")
 """Layers that neither the defaults nor any preset optimises, so that no run is tuned to this metric."""
 
+SUMMARY_LAYERS = ("relu3_3", "relu4_3")
+"""The deeper two of them, which see strokes and shapes; `pool1` and `pool2` take noise for strokes."""
+
 LAYERS = tuple(sorted({*CONTENT_LAYERS, *STYLE_LAYERS, *SLICED_WASSERSTEIN_LAYERS}, key=vgg.LAYERS.index))
 
 LEAST_SIDE = max(11, *map(vgg.stride, LAYERS))

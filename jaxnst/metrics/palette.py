@@ -53,9 +53,9 @@ def palette_distance(
     """
     normal = np.random.default_rng(SEED).standard_normal((DIRECTIONS, 3))
     directions = normal / np.linalg.norm(normal, axis=1, keepdims=True)
-    ours = np.sort(_colors(image) @ directions.T, axis=0)
-    theirs = np.sort(np.concatenate([_colors(style) for style in styles]) @ directions.T, axis=0)
-    return float(np.sqrt(np.mean(np.square(np.repeat(ours, len(styles), axis=0) - theirs))))
+    ours = np.sort(directions @ _colors(image).T)
+    theirs = np.sort(directions @ np.concatenate([_colors(style) for style in styles]).T)
+    return float(np.sqrt(np.mean(np.square(np.repeat(ours, len(styles), axis=1) - theirs))))
 
 
 def _colors(image: Float[np.ndarray, "h w 3"]) -> Float[np.ndarray, "n 3"]:

@@ -31,18 +31,18 @@ def speckle(image: Float[np.ndarray, "h w 3"], styles: Sequence[Float[np.ndarray
     Returns:
       The `chroma_grain` of the picture over that of the paintings: 1 if equal; above 1.2 dots are seen.
     """
-    squares = []
+    grains = []
     for style in styles:
         side = min(max(image.shape[:2]), max(style.shape[:2]))
-        squares.append(chroma_grain(images.resize(style, images.fit_size(style.shape[:2], side))) ** 2)
-    return chroma_grain(image) / max(float(np.sqrt(np.mean(squares))), LEAST_GRAIN)
+        grains.append(chroma_grain(images.resize(style, images.fit_size(style.shape[:2], side))))
+    return chroma_grain(image) / max(float(np.sqrt(np.mean(np.square(grains)))), LEAST_GRAIN)
 
 
 def chroma_grain(image: Float[np.ndarray, "h w 3"]) -> float:
     """Computes the root mean square of the highest octave of the chroma R - G and (R + G) / 2 - B.
 
-    The octave is the finest level of a Laplacian pyramid (Burt and Adelson 1983) without its subsampling: the
-    picture less its low-pass by `BINOMIAL`. Patterns of two pixels pass whole, a period of four pixels by 3/4.
+    The octave is the finest level of a Laplacian pyramid (Burt and Adelson 1983) without its subsampling:
+    the picture less its low-pass by `BINOMIAL`. A period of two pixels passes whole, one of four by 3/4.
 
     Args:
       image: float32 `[H, W, 3]` in [0, 1], at least 1 pixel on each side; its border is mirrored.
@@ -54,5 +54,7 @@ def chroma_grain(image: Float[np.ndarray, "h w 3"]) -> float:
 
     red, green, blue = np.moveaxis(image.astype(np.float64), -1, 0)
     chroma = np.stack([red - green, (red + green) / 2 - blue])
-    smooth = ndimage.correlate1d(ndimage.correlate1d(chroma, BINOMIAL, axis=1), BINOMIAL, axis=2)
+    # This mirror does not repeat the pixel of the border, so that a checkerboard goes on beyond it.
+    smooth = ndimage.correlate1d(chroma, BINOMIAL, axis=1, mode="mirror")
+    smooth = ndimage.correlate1d(smooth, BINOMIAL, axis=2, mode="mirror")
     return float(np.sqrt(np.mean(np.square(chroma - smooth))))

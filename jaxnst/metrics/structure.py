@@ -7,11 +7,10 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from jaxnst.metrics.inputs import SUMMARY_LAYERS
+
 if TYPE_CHECKING:
     from jaxtyping import Float
-
-STRUCTURE_LAYERS = ("relu3_3", "relu4_3")
-"""Layers whose self-similarities are compared; neither the defaults nor any preset optimises them."""
 
 RADIUS = 3
 """Each position is compared with those up to 3 rows and columns away."""
@@ -35,14 +34,14 @@ def structure_kept(
     the wrong place costs, and the result is a correlation, which is 0 for unrelated pictures.
 
     Args:
-      features: the picture's feature maps at `STRUCTURE_LAYERS`.
+      features: the picture's feature maps at `SUMMARY_LAYERS`.
       photo: the photo's, of the same sizes.
 
     Returns:
-      The correlation coefficient of the self-similarities, averaged over the layers, -1 to 1: 1 for the photo,
-      about 0 for a picture that has nothing to do with it.
+      The correlation coefficient of the self-similarities, averaged over the layers, -1 to 1: 1 for the
+      photo, about 0 for a picture that has nothing to do with it.
     """
-    return float(np.mean([_correlation(features[layer], photo[layer]) for layer in STRUCTURE_LAYERS]))
+    return float(np.mean([_correlation(features[layer], photo[layer]) for layer in SUMMARY_LAYERS]))
 
 
 def _correlation(features: Float[np.ndarray, "h w c"], photo: Float[np.ndarray, "h w c"]) -> float:

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from jaxnst.metrics import inputs
 from jaxnst.metrics.palette import palette_ratio
 from jaxnst.metrics.speckle import speckle
-from jaxnst.metrics.strokes import style_ratio
-from jaxnst.metrics.structure import STRUCTURE_LAYERS, structure_kept
+from jaxnst.metrics.strokes import in_colors_of, style_ratio
+from jaxnst.metrics.structure import structure_kept
 
 if TYPE_CHECKING:
+    import numpy as np
+    from jaxtyping import Float
+
     from jaxnst.io.images import Picture
 
 
@@ -21,33 +24,51 @@ def summary(
     style: Picture | Sequence[Picture] | None,
     size: int = inputs.SIZE,
 ) -> dict[str, float]:
-    """Measures a finished picture by four numbers between 0 and 1; `SUMMARY` explains them.
+    """Measures a finished picture by four numbers between 0 and 1; `SUMMARY` says what they mean.
 
     Args:
       image: the finished picture: a path, a `PIL.Image` or an array.
-      content: the photo; None leaves out all numbers but speckle.
-      style: the painting; or a list or tuple of paintings, whose colours and features are pooled; None leaves
-        out all numbers but structure.
-      size: length of the longer side at which style and structure are compared, in pixels; default `SIZE`.
+      content: the photo; None leaves only `speckle`.
+      style: the painting; or a list or tuple of paintings, which are pooled as if they were one; None leaves
+        only `structure`.
+      size: length of the longer side at which `style` and `structure` are compared, in pixels; default
+        `SIZE`. A smaller picture is compared at its own size. Numbers of different sizes cannot be compared.
 
     Returns:
-      `palette`: `palette_ratio`, at most 1. `style`: `style_ratio`, at most 1. `structure`: `structure_kept`,
-      at least 0. `speckle`: s = `speckle` as 1 - 1 / s, at least 0: the share of the finest colour that the
-      painting does not have.
+      The numbers by name:
+        palette: `palette_ratio`, at most 1. Lower is better.
+        style: `style_ratio` in the paintings' colours, at most 1. Lower is better.
+        structure: `structure_kept`, at least 0. Higher is better.
+        speckle: 1 - 1 / s, at least 0, for the ratio s of `speckle`; 1.2 becomes 0.17. Lower is better.
 
     Raises:
       InputError: a picture cannot be read or is too small, or there is neither content nor style.
     """
     whole = inputs.read(image, content, style)
-    resized = inputs.resize(whole, size)
+    # Enlarging adds no detail: a picture of 128 pixels would count as a blurred one of 256.
+    resized = inputs.resize(whole, min(size, max(inputs.LEAST_SIDE, *whole.image.shape[:2])))
     numbers = {}
     if whole.photo is not None and whole.paintings:
         numbers["palette"] = min(palette_ratio(whole.image, whole.photo, whole.paintings), 1.0)
     if resized.photo is not None and resized.paintings:
-        numbers["style"] = min(style_ratio(resized.image, resized.photo, resized.paintings), 1.0)
+        numbers["style"] = min(_style(resized.image, resized.photo, resized.paintings), 1.0)
     if resized.photo is not None:
-        ours, photo = (inputs.features(x, STRUCTURE_LAYERS) for x in (resized.image, resized.photo))
-        numbers["structure"] = max(structure_kept(ours, photo), 0.0)
+        ours, theirs = (_features(picture) for picture in (resized.image, resized.photo))
+        numbers["structure"] = max(structure_kept(ours, theirs), 0.0)
     if whole.paintings:
-        numbers["speckle"] = max(1 - 1 / max(speckle(whole.image, whole.paintings), 1.0), 0.0)
+        numbers["speckle"] = 1 - 1 / max(speckle(whole.image, whole.paintings), 1.0)
     return numbers
+
+
+def _features(picture: Float[np.ndarray, "h w 3"]) -> Mapping[str, Float[np.ndarray, "h_l w_l c_l"]]:
+    """Computes the feature maps that `style_ratio` and `structure_kept` compare."""
+    return inputs.features(picture, inputs.SUMMARY_LAYERS)
+
+
+def _style(
+    image: Float[np.ndarray, "h w 3"],
+    photo: Float[np.ndarray, "h w 3"],
+    paintings: Sequence[Float[np.ndarray, "h2 w2 3"]],
+) -> float:
+    ours, photos = (_features(in_colors_of(picture, paintings)) for picture in (image, photo))
+    return style_ratio(ours, photos, [_features(painting) for painting in paintings])
