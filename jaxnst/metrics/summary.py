@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import functools
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
+
+import numpy as np
 
 from jaxnst.metrics import inputs
 from jaxnst.metrics.palette import palette_ratio
@@ -12,10 +15,10 @@ from jaxnst.metrics.strokes import in_colors_of, style_ratio
 from jaxnst.metrics.structure import structure_kept
 
 if TYPE_CHECKING:
-    import numpy as np
     from jaxtyping import Float
 
     from jaxnst.io.images import Picture
+    from jaxnst.metrics.strokes import Features
 
 
 def summary(
@@ -60,8 +63,17 @@ def summary(
     return numbers
 
 
-def _features(picture: Float[np.ndarray, "h w 3"]) -> Mapping[str, Float[np.ndarray, "h_l w_l c_l"]]:
-    """Computes the feature maps that `style_ratio` and `structure_kept` compare."""
+def _features(picture: Float[np.ndarray, "h w 3"]) -> Features:
+    return _features_of(picture.tobytes(), picture.shape)
+
+
+@functools.lru_cache(maxsize=16)
+def _features_of(pixels: bytes, shape: tuple[int, ...]) -> Features:
+    """Computes the feature maps that `style_ratio` and `structure_kept` compare.
+
+    They are kept, since many pictures are measured against one photo and one painting: 6 MB each at 256 pixels.
+    """
+    picture = np.frombuffer(pixels, np.float32).reshape(shape)
     return inputs.features(picture, inputs.SUMMARY_LAYERS)
 
 

@@ -2,9 +2,11 @@
 
 Run once as `python tests/metrics/pictures/make.py`; it takes about five minutes on two cores. A person who
 sees them side by side says: `painted` is the painting's, with the photo whole. `old_default` has strokes, but
-the photo's colours, and dots. `heavy` is the painting's, but the photo is hardly known again. `over_strong` is
-a checkerboard of wrong colours without the photo. The copy of Kandinsky's Composition VIII (1923; he died in
-1944, so it is in the public domain) is from Debian's gcompris-qt-data, 256 pixels wide.
+the photo's colours, and dots. `heavy` is the painting's, but the photo is hardly known again. `over_strong`
+is a checkerboard of wrong colours without the photo.
+
+The copy of Kandinsky's Composition VIII, 256 pixels wide, is from Debian's gcompris-qt-data. He painted it in
+1923 and died in 1944, so it is in the public domain.
 """
 
 import tempfile
