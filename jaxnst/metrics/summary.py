@@ -71,7 +71,7 @@ def _features(picture: Float[np.ndarray, "h w 3"]) -> Features:
 def _features_of(pixels: bytes, shape: tuple[int, ...]) -> Features:
     """Computes the feature maps that `style_ratio` and `structure_kept` compare.
 
-    They are kept, since many pictures are measured against one photo and one painting: 6 MB each at 256 pixels.
+    They are kept, since many pictures are measured against one pair. At 256 pixels each takes 6 MB.
     """
     picture = np.frombuffer(pixels, np.float32).reshape(shape)
     return inputs.features(picture, inputs.SUMMARY_LAYERS)
