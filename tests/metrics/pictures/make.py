@@ -42,7 +42,7 @@ def main():
     for name, (photo, painting) in PAIRS.items():
         with tempfile.TemporaryDirectory() as folder:
             start = f"{folder}/recolored.png"
-            save.save_image(match_covariance(small(photo), small(painting)), start)
+            save.save_image(start, match_covariance(small(photo), small(painting)))
             settings = {
                 "painted": COARSE_TO_FINE | {"start": start, "style_weight": 10.0},
                 "old_default": OLD_DEFAULT,
