@@ -6,15 +6,15 @@ import itertools
 import math
 from collections.abc import Collection, Mapping, Sequence
 
-from jaxnst.metrics.definitions import METRICS, kind
+from jaxnst.metrics.definitions import METRICS, SUMMARY, kind
 
 
 def table(measurements: Mapping[str, Mapping[str, float]]) -> str:
     """Formats measurements as a table for a terminal, and marks the best picture of each row.
 
     Args:
-      measurements: for each picture's name, what `measure` returned. A key that a picture lacks leaves a gap;
-        a key that is not from `measure` is shown without a mark.
+      measurements: for each picture's name, what `measure` or `summary` returned. A key that a picture lacks
+        leaves a gap; a key that is from neither is shown without a mark.
 
     Returns:
       A row for each metric and a column for each picture, with empty lines between groups and without a final
@@ -50,6 +50,7 @@ def _cells(key: str, values: Sequence[float | None]) -> list[str]:
 
 
 def _best(key: str, values: Collection[float]) -> float | None:
-    if kind(key) not in METRICS or len(values) < 2:
+    metric = SUMMARY.get(key) or METRICS.get(kind(key))
+    if metric is None or len(values) < 2:
         return None
-    return max(values) if METRICS[kind(key)].higher_is_better else min(values)
+    return max(values) if metric.higher_is_better else min(values)

@@ -58,6 +58,31 @@ METRICS: Mapping[str, Metric] = {
 }
 """The metrics, by the `kind` of a key of `measure`."""
 
+SUMMARY: Mapping[str, Metric] = {
+    "palette": Metric(
+        "how much of the distance from the photo's colours to the painting's is left; "
+        "0: the painting's colours, 1: no nearer than the photo",
+        "Rabin, Peyre, Delon and Bernot 2011, Wasserstein barycenter and its application to texture mixing",
+    ),
+    "style": Metric(
+        "how much of the distance from the photo's strokes and shapes to the painting's is left, colour "
+        "aside; 0: the painting's, 1: no nearer than the photo",
+        "Heitz, Vanhoey, Chambon and Belcour 2021, at layers that no preset optimises",
+    ),
+    "structure": Metric(
+        "how well the picture is alike and unlike itself where the photo is; 1: as the photo, 0: nothing of "
+        "the photo is left",
+        "Shechtman and Irani 2007, Matching local self-similarities; Kolkin, Salavon and Shakhnarovich 2019",
+        higher_is_better=True,
+    ),
+    "speckle": Metric(
+        "the share of the finest grain of colour that the painting does not have; 0: no more grain than "
+        "the painting, above 0.17: dots are seen",
+        "Burt and Adelson 1983, The Laplacian pyramid as a compact image code",
+    ),
+}
+"""The four numbers of `summary`, all between 0 and 1."""
+
 
 def kind(key: str) -> str:
     """Returns the name in `METRICS` to which a key of `measure` belongs.

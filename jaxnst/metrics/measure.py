@@ -1,25 +1,20 @@
 """Measures how good a finished picture is, by a yardstick that no setting of a run can change.
 
-The network is always VGG19 with the shipped weights, max pooling and zero padding, and all pictures are
-resized to one size. So pictures of different settings, sizes and programs can be compared. Knows nothing of
-Config.
+One network sees all pictures, and all are resized to one size. So pictures of different settings, sizes and
+programs can be compared. Knows nothing of Config.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
-import jax
-import jax.numpy as jnp
 import numpy as np
 
-from jaxnst.core import vgg
 from jaxnst.core.color import luminance
-from jaxnst.errors import InputError
-from jaxnst.io import images
-from jaxnst.io.weights.load import load_weights
+from jaxnst.metrics import inputs
 from jaxnst.metrics.color_difference import ciede2000, distribution_distance, to_lab
+from jaxnst.metrics.inputs import CONTENT_LAYERS, LAYERS, SIZE, SLICED_WASSERSTEIN_LAYERS, STYLE_LAYERS
 from jaxnst.metrics.similarity import gradient_magnitude, structural_similarity
 from jaxnst.metrics.sliced_wasserstein import sliced_wasserstein
 
@@ -27,21 +22,6 @@ if TYPE_CHECKING:
     from jaxtyping import Float
 
     from jaxnst.io.images import Picture
-
-CONTENT_LAYERS = ("relu1_1", "relu2_1", "relu3_1", "relu4_1", "relu4_2", "relu5_1")
-STYLE_LAYERS = ("relu1_1", "relu2_1", "relu3_1", "relu4_1", "relu5_1")
-SLICED_WASSERSTEIN_LAYERS = ("pool1", "pool2", "relu3_3", "relu4_3")
-"""Layers that neither the defaults nor any preset optimises, so that no run is tuned to this metric."""
-
-LAYERS = tuple(sorted({*CONTENT_LAYERS, *STYLE_LAYERS, *SLICED_WASSERSTEIN_LAYERS}, key=vgg.LAYERS.index))
-
-LEAST_SIDE = max(11, *map(vgg.stride, LAYERS))
-"""Least length of each side, in pixels: what the deepest layer needs, and SSIM's window of 11 pixels."""
-
-SIZE = 256
-"""Default length of the longer side, in pixels, at which pictures are compared."""
-
-_features = jax.jit(vgg.features, static_argnums=(2, 3, 4))
 
 
 class _Analysis(NamedTuple):
@@ -80,42 +60,18 @@ def measure(
     Raises:
       InputError: a picture cannot be read or is too small, or there is neither content nor style.
     """
-    styles = images.as_list(style)
-    if content is None and style is None:
-        raise InputError("content and style are both missing; give at least one picture.")
-    if style is not None and not styles:
-        raise InputError("style: no picture is given; give at least one, or None to leave it out.")
-    if size < LEAST_SIDE:
-        raise InputError(f"size: {size} is too small to measure; the least is {LEAST_SIDE}.")
-    array = _read(image, "image", size)
-    photo = None if content is None else images.resize(images.read_image(content, "content"), array.shape[:2])
-    paintings = [_read(picture, "style", max(array.shape[:2])) for picture in styles]
-
-    params = jax.device_put(load_weights("caffe").params)
-    analysis, numbers = _analyse(params, array), {}
-    if photo is not None:
-        numbers |= _compare_with_photo(analysis, _analyse(params, photo))
-    for number, painting in enumerate(paintings, start=1):
-        suffix = f" {number}" if len(paintings) > 1 else ""
-        numbers |= _compare_with_style(analysis, _analyse(params, painting), suffix)
+    pictures = inputs.resize(inputs.read(image, content, style), size)
+    analysis, numbers = _analyse(pictures.image), {}
+    if pictures.photo is not None:
+        numbers |= _compare_with_photo(analysis, _analyse(pictures.photo))
+    for number, painting in enumerate(pictures.paintings, start=1):
+        suffix = f" {number}" if len(pictures.paintings) > 1 else ""
+        numbers |= _compare_with_style(analysis, _analyse(painting), suffix)
     return numbers
 
 
-def _read(picture: Picture, argument: str, size: int) -> Float[np.ndarray, "h w 3"]:
-    array = images.read_image(picture, argument)
-    height, width = images.fit_size((array.shape[0], array.shape[1]), size)
-    if min(height, width) < LEAST_SIDE:
-        raise InputError(
-            f"{argument}: {width}x{height} pixels after resizing are too few to measure; "
-            f"each side needs at least {LEAST_SIDE}."
-        )
-    return images.resize(array, (height, width))
-
-
-def _analyse(params: Any, array: Float[np.ndarray, "h w 3"]) -> _Analysis:
-    """Computes all features in one program, which is compiled once for each size."""
-    features = _features(params, jnp.asarray(array), LAYERS, vgg.max_pool, vgg.zeros)
-    return _Analysis(array, to_lab(array), {layer: np.asarray(maps) for layer, maps in features.items()})
+def _analyse(array: Float[np.ndarray, "h w 3"]) -> _Analysis:
+    return _Analysis(array, to_lab(array), inputs.features(array, LAYERS))
 
 
 def _compare_with_photo(image: _Analysis, photo: _Analysis) -> dict[str, float]:

@@ -17,7 +17,12 @@ def test_evaluates_pictures_side_by_side(run, photo, painting, out, capsys):
     table = capsys.readouterr().out
     assert "picture.png" in table
     assert "copy.png" in table
+    assert table.index("palette") < table.index("structure: how well") < table.index("content/relu1_1")
     measures = json.loads(numbers.read_text())
+    assert measures[str(copy)]["structure"] > 0.9 > measures[str(out)]["structure"]
+    assert measures[str(copy)]["palette"] > 0.9 > measures[str(out)]["palette"]
+    assert measures[str(copy)]["style"] > measures[str(out)]["style"]
+    assert "speckle" in measures[str(out)]
     assert measures[str(copy)]["ssim"] > 0.9 > measures[str(out)]["ssim"]
     assert measures[str(copy)]["style/relu3_1"] > measures[str(out)]["style/relu3_1"]
 
