@@ -62,7 +62,7 @@ def stylize(
       content_masks: for each style its region of the picture: a mask of the content's size, white there
         (arrays may be bool, `[H, W]`). What no mask covers keeps the photo. Default: those in the config.
       style_masks: for each style a mask, white on the part of its picture that is the style.
-      preset: name of a published system, see `jaxnst.PRESETS`.
+      preset: name of a look or a published system, see `jaxnst.LOOKS` and `jaxnst.PRESETS`.
       config: a whole `Config` instead of a preset.
       progress: whether to show a progress bar on standard error.
       callback: called with a `Progress` after each step. If it returns False, the run stops and the picture

@@ -8,6 +8,7 @@ import warnings
 from typing import Any
 
 from jaxnst.cli.batch import batch
+from jaxnst.cli.compare import compare
 from jaxnst.cli.evaluate import evaluate
 from jaxnst.cli.interpolate import interpolate
 from jaxnst.cli.output import INTERRUPTED
@@ -27,6 +28,7 @@ COMMANDS = {
     "interpolate": interpolate,
     "batch": batch,
     "evaluate": evaluate,
+    "compare": compare,
     "study": study,
     "weights": weights,
     "presets": presets,

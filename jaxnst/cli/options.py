@@ -35,7 +35,7 @@ MAIN = (
 """Options of the groups below, and settings, that the help shows; `--help-all` shows the others too."""
 
 SHORT_HELP: ContextVar[bool] = ContextVar("SHORT_HELP", default=False)
-"""Whether the command is parsed for its short help, from which all options but those of `MAIN` are left out."""
+"""Whether a command is parsed for its short help, which has only the options of `MAIN`."""
 
 
 @dataclass(frozen=True)
@@ -43,13 +43,14 @@ class Output:
     """Holds the options for files and messages."""
 
     out: Annotated[
-        str | None, arg(metavar="FILE", help_behavior_hint="(default: a name made from those of the pictures)")
+        str | None,
+        arg(metavar="FILE", help_behavior_hint="(default: a name made from those of the pictures)"),
     ] = None
     """File to write the picture to: .png, .jpg, .webp or .tif. Without this option an existing file is never
     overwritten."""
     preview: bool = False
-    """Also write the picture so far every few seconds, to `NAME.preview.png` beside `NAME.png`. The preview is
-    removed once the picture is written."""
+    """Also write the picture so far every few seconds, to `NAME.preview.png` beside `NAME.png`. It is removed
+    once the picture is written."""
     evolution: Annotated[str | None, arg(metavar="FILE", help_behavior_hint="")] = None
     """Also show how the picture was made, in this file: a film (.gif or .webp) or a contact sheet (.png)."""
     bits: int = 8
@@ -160,7 +161,7 @@ Settings: TypeAlias = Annotated[dict[str, Any], arg(constructor_factory=settings
 
 
 def _shown(types: Mapping[str, Any], main: tuple[str, ...]) -> dict[str, Any]:
-    """Marks the options that the short help leaves out. tyro does not parse them, but then help is all it does."""
+    """Marks what the short help leaves out. tyro then does not parse it, but prints the help and ends."""
     return {
         name: Annotated[kind, Suppress] if SHORT_HELP.get() and name not in main else kind
         for name, kind in types.items()

@@ -38,8 +38,8 @@ if TYPE_CHECKING:
 INTERRUPTED = 130
 """Exit status of a run that Ctrl-C ended, even if its picture was saved."""
 
-LONGEST_STEM = 200
-"""Letters of a name that `named` makes; file systems allow 255 bytes."""
+LONGEST_STEM = 60
+"""Letters of a name that `free_name` makes; file systems allow 255 bytes, and a letter may take four."""
 
 
 def exit_status(result: Result) -> int:
@@ -59,9 +59,14 @@ def named(output: Output, *words: str) -> Output:
     """
     if output.out is not None:
         return output
-    stem = "-".join(Path(word).stem for word in words)[:LONGEST_STEM]
+    return dataclasses.replace(output, out=free_name("-".join(Path(word).stem for word in words)))
+
+
+def free_name(stem: str) -> str:
+    """Returns `STEM.png`, or `STEM-2.png` and so on, for which the current folder has no file yet."""
+    stem = stem[:LONGEST_STEM]
     names = itertools.chain([f"{stem}.png"], (f"{stem}-{number}.png" for number in itertools.count(2)))
-    return dataclasses.replace(output, out=next(name for name in names if not os.path.lexists(name)))
+    return next(name for name in names if not os.path.lexists(name))
 
 
 def preview_path(output: Output) -> str | None:
@@ -112,9 +117,11 @@ def ready(
 
 
 def masks_and_start(config: Config) -> dict[str, Sequence[str]]:
-    """Returns the paths in the settings of a command, by setting. (A start that is no path is no file.)"""
-    return {name: getattr(config, name) for name in ("content_masks", "style_masks")} | {
-        "start": [config.start]
+    """Returns the paths in the settings of a command, by setting. A start that is no path is no file."""
+    return {
+        "content_masks": config.content_masks,
+        "style_masks": config.style_masks,
+        "start": (config.start,),
     }
 
 

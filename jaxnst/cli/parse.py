@@ -11,9 +11,10 @@ import dataclasses
 import difflib
 import inspect
 import io
+import itertools
 import re
 import typing
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from typing import Any
 
 import tyro
@@ -27,11 +28,24 @@ DESCRIPTION = (
     "explains a command; `jaxnst --version` prints the version."
 )
 
-FRAME = re.compile(r"\x1b\[[0-9;]*m|[│╭╮╰╯]")
-"""Colours and borders of the boxes that tyro prints."""
+COLOURS = re.compile(r"\x1b\[[0-9;]*m")
+
+RULE = re.compile(r"[ ─-]+")
+"""A line across a box that tyro prints, in UTF-8 or in ASCII."""
+
+PLAIN_WORDS = (
+    (r"^Error parsing (.*?): ", r"\1: "),
+    (r"no type matching \S+ could be instantiated from \['(.*?)'\].*", r"'\1' cannot be used"),
+    (r"Could not find valid parse for arguments: \[(.*?)\]", r"\1 cannot be used"),
+    (r"invalid literal for int\(\) with base 10: (.*)", r"\1 is not a whole number"),
+    (r"could not convert string to float: (.*)", r"\1 is not a number"),
+    (r"Missing value for argument '(.*?)'.*", r"\1 has no value"),
+    (r"Unrecognized options: (.*)", r"\1: there is no place for this"),
+)
+"""Messages of tyro and Python, and what is printed in their place."""
 
 
-def run_command(commands: Mapping[str, Callable[..., int]], arguments: list[str]) -> int:
+def run_command(commands: dict[str, Callable[..., int]], arguments: list[str]) -> int:
     """Runs the command that the first word names, with the other words as its arguments.
 
     Args:
@@ -93,10 +107,11 @@ def _refuse_unknown_options(name: str, command: Callable[..., int], words: list[
         if not re.match(r"--?[A-Za-z]", word) or word in ("-h", "--help", "--help-all"):
             continue
         option = word.partition("=")[0].replace("_", "-")
-        if option.startswith("--") and (option[2:] in known or option[2:].removeprefix("no-") in known):
+        dashes, no, rest = re.fullmatch(r"(--?)(no-)?(.*)", option).groups("")  # pyright: ignore
+        if dashes == "--" and rest in known:
             continue
-        near = difflib.get_close_matches(option.lstrip("-"), known, n=3, cutoff=0.7)
-        meant = f"did you mean {' or '.join(f'--{other}' for other in near)}?"
+        near = difflib.get_close_matches(rest, known, n=3, cutoff=0.7)
+        meant = f"did you mean {' or '.join(f'--{no}{other}' for other in near)}?"
         hint = meant if near else f"`jaxnst {name} --help-all` lists all."
         raise InputError(f"there is no option {option}; {hint}")
 
@@ -118,21 +133,14 @@ def option_names(command: Callable[..., int]) -> list[str]:
 
 def _sentence(box: str) -> str:
     """Reads what is wrong from the box that tyro prints: its text above the first line across."""
-    lines = [FRAME.sub("", line).rstrip() for line in box.splitlines()]
+    lines = [COLOURS.sub("", line)[1:].rstrip("│╮╯ ") for line in box.splitlines()]  # without the frame
     title, *lines = lines or ["the arguments cannot be parsed"]
-    first = []
-    for line in lines:
-        if line.strip(" ─") == "" and first:
-            break
-        first.append(line)
+    inside = itertools.dropwhile(RULE.fullmatch, lines)
+    first = list(itertools.takewhile(lambda line: not RULE.fullmatch(line), inside))
     missing = [line.strip() for line in first if re.match(r" {5}\S", line)]
     if first and first[0].strip().startswith("Missing from") and missing:
         return f"{', '.join(missing)} {'is' if len(missing) == 1 else 'are'} missing"
     text = " ".join(line.strip() for line in first) or title.strip()
-    text = re.sub(r"^Error parsing (.*?): ", r"\1: ", text)
-    text = re.sub(r"invalid literal for int\(\) with base 10: (.*)", r"\1 is not a whole number", text)
-    text = re.sub(r"could not convert string to float: (.*)", r"\1 is not a number", text)
-    text = re.sub(r"no type matching \S+ could be instantiated from \['(.*)'\].*", r"'\1' cannot be used", text)
-    text = re.sub(r"Could not find valid parse for arguments: \[(.*)\]", r"\1 cannot be used", text)
-    text = re.sub(r"Missing value for argument '(.*?)'.*", r"\1 has no value", text)
-    return re.sub(r"Unrecognized options: (.*)", r"\1: there is no place for this", text)
+    for pattern, words in PLAIN_WORDS:
+        text = re.sub(pattern, words, text)
+    return text

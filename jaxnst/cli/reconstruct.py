@@ -30,7 +30,9 @@ from jaxnst.config.config import Config
 
 DEFAULTS = Config(**variations.RECONSTRUCTION)
 
-Settings: TypeAlias = Annotated[dict[str, Any], arg(constructor_factory=partial(settings_type, DEFAULTS, (*MAIN, "style_layers")))]
+Settings: TypeAlias = Annotated[
+    dict[str, Any], arg(constructor_factory=partial(settings_type, DEFAULTS, (*MAIN, "style_layers")))
+]
 
 
 def reconstruct(

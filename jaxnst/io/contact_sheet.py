@@ -13,6 +13,7 @@ import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
 from jaxnst.io import images
+from jaxnst.io.save import to_pil
 
 if TYPE_CHECKING:
     from jaxtyping import Float
@@ -41,27 +42,25 @@ def contact_sheet(
       Float32 `[H, W, 3]` in [0, 1].
     """
     shown = [images.resize(picture, images.fit_size(picture.shape[:2], side)) for picture in pictures]
-    high, wide = (max(picture.shape[axis] for picture in shown) for axis in (0, 1))
-    font = _font(max(11, side // 20))
-    texts = [_wrapped(label, font, wide) for label in labels]
-    gap, line = max(4, side // 48), math.ceil(1.3 * max(11, side // 20))
-    room = line * max(text.count("\n") + 1 if text else 0 for text in texts)
+    cell, letter, gap = max(picture.shape[1] for picture in shown), max(11, side // 20), max(4, side // 48)
+    font, line = _font(letter), math.ceil(1.4 * letter)
+    texts = [_wrapped(label, font, cell) for label in labels]
     rows = in_lines(len(shown), columns or columns_for(len(shown)))
-    step_down, step_right = high + room + 2 * gap, wide + gap
-    size = len(rows[0]) * step_right + gap, len(rows) * step_down + gap
-    sheet = Image.new("RGB", size, "white")
-    draw = ImageDraw.Draw(sheet)
-    for row, indices in enumerate(rows):
-        for column, index in enumerate(indices):
+    highs = [max(shown[index].shape[0] for index in row if index is not None) for row in rows]
+    rooms = [line * max(texts[index].count("\n") + 1 for index in row if index is not None) for row in rows]
+    width = gap + len(rows[0]) * (cell + gap)
+    sheet = Image.new("RGB", (width, gap + sum(highs) + sum(rooms) + 2 * gap * len(rows)), "white")
+    draw, top = ImageDraw.Draw(sheet), gap
+    for row, high, room in zip(rows, highs, rooms, strict=True):
+        for column, index in enumerate(row):
             if index is None:
                 continue
-            picture, left, top = shown[index], gap + column * step_right, gap + row * step_down
-            tall, broad = picture.shape[:2]
-            at = left + (wide - broad) // 2, top + high - tall
-            sheet.paste(Image.fromarray(np.rint(picture * 255).astype(np.uint8)), at)
-            draw.multiline_text(
-                (left + wide / 2, top + high + gap), texts[index], INK, font, "ma", line / 5, "center"
-            )
+            tall, wide = shown[index].shape[:2]
+            left = gap + column * (cell + gap)
+            sheet.paste(to_pil(shown[index]), (left + (cell - wide) // 2, top + high - tall))
+            for number, text in enumerate(texts[index].split("\n")):
+                draw.text((left + cell / 2, top + high + gap + number * line), text, INK, font, "ma")
+        top += high + room + 2 * gap
     return np.asarray(sheet, np.float32) / 255
 
 

@@ -25,8 +25,8 @@ EXTENSIONS = (".gif", ".webp", ".png")
 MOST_FRAMES = 60
 """Frames of a film; more make a file of tens of megabytes, and show no more."""
 
-LONGEST_SIDE = 640
-"""Longer side of a film, in pixels: a GIF of this size takes about 20 MB."""
+LONGEST_SIDE = 512
+"""Longer side of a film, in pixels: a GIF of this size takes about 15 MB."""
 
 SECONDS, LAST_SECONDS = 6.0, 2.0
 """Length of a film, and how long it holds its last frame."""

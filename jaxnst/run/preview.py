@@ -1,4 +1,4 @@
-"""Two hooks for people who watch a run: the preview, which shows the picture so far, and the evolution, a film.
+"""Two hooks for people who watch a run: the preview shows the picture so far, the evolution is a film of it.
 
 Neither `settles` a step, so that an accelerator never waits for them: a picture can be read later, too.
 """

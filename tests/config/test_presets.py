@@ -2,7 +2,8 @@
 
 import pytest
 
-from jaxnst.config.presets import PRESETS
+from jaxnst.config.config import Config
+from jaxnst.config.presets import LOOKS, PRESETS
 
 pytestmark = pytest.mark.fast
 
@@ -59,3 +60,16 @@ def test_numbers_that_single_reports_give():
 @pytest.mark.parametrize("name", PRESETS)
 def test_every_preset_can_be_used(name):
     assert PRESETS[name].checked() == PRESETS[name]
+
+
+@pytest.mark.parametrize("name", LOOKS)
+def test_a_look_is_a_small_change_that_can_be_used(name):
+    look = LOOKS[name]
+    assert Config().replace(**look.settings).checked() != Config().checked()
+    assert len(look.settings) <= 3
+    assert look.description
+    assert "\n" not in look.description
+
+
+def test_no_look_has_the_name_of_a_system():
+    assert not LOOKS.keys() & PRESETS.keys()
