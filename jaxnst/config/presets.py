@@ -176,5 +176,5 @@ LOOKS: dict[str, Look] = {
         "small strokes that change only the brightness of the photo",
         {"style_scale": 0.5, "color": "luminance"},
     ),
-    "keep-colors": Look("the strokes of the painting in the colours of the photo", {"color": "histogram"}),
+    "keep-colors": Look("the strokes of the painting in the colours of the photo", {"color": "cholesky"}),
 }

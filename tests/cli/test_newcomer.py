@@ -3,6 +3,7 @@
 import re
 import subprocess
 import sys
+from functools import partial
 
 import numpy as np
 import pytest
@@ -13,6 +14,7 @@ from jaxnst.cli.options import MAIN
 from jaxnst.config.presets import LOOKS, PRESETS
 from jaxnst.io.images import read_image
 from jaxnst.io.save import read_metadata
+from jaxnst.run.preview import Preview
 
 pytestmark = pytest.mark.usefixtures("own_cache")
 
@@ -286,7 +288,7 @@ def test_an_unknown_preset_gets_the_nearest_names_of_both(refused):
 
 def test_a_preview_is_removed_when_the_picture_is_written_and_a_film_stays(run, desk, monkeypatch):
     seen = []
-    monkeypatch.setattr("jaxnst.run.preview.PREVIEW_SECONDS", 0.0)
+    monkeypatch.setattr("jaxnst.api.stylize.Preview", partial(Preview, seconds=0.0))
 
     def save(path, *arguments, **options):
         seen.append(str(path))
@@ -307,7 +309,7 @@ def test_a_preview_is_removed_when_the_picture_is_written_and_a_film_stays(run, 
 
 
 def test_a_preview_stays_when_the_run_fails(run, desk, monkeypatch):
-    monkeypatch.setattr("jaxnst.run.preview.PREVIEW_SECONDS", 0.0)
+    monkeypatch.setattr("jaxnst.api.stylize.Preview", partial(Preview, seconds=0.0))
 
     def fail(*arguments, **options):
         raise OSError(5, "Input/output error")
