@@ -1,5 +1,7 @@
 """The published systems, against the table of the reports in docs/presets.md and their papers."""
 
+from pathlib import Path
+
 import pytest
 
 from jaxnst.config.config import Config
@@ -73,3 +75,14 @@ def test_a_look_is_a_small_change_that_can_be_used(name):
 
 def test_no_look_has_the_name_of_a_system():
     assert not LOOKS.keys() & PRESETS.keys()
+
+
+def test_the_docs_list_the_looks_as_they_are():
+    page = (Path(__file__).parents[2] / "docs" / "presets.md").read_text("utf-8")
+    for name, look in LOOKS.items():
+        settings = ", ".join(f"`{key} {_short(value)}`" for key, value in look.settings.items())
+        assert f"| `{name}` | {look.description} | {settings} |" in page
+
+
+def _short(value):
+    return f"{value:g}".replace("e+0", "e") if isinstance(value, float) else value
