@@ -51,7 +51,7 @@ def interpolate(
             "history and snapshots, preview and evolution: a strip comes from several runs; leave them out."
         )
     if len(style) != 2:
-        raise InputError(f"style: {len(style)} paintings are given; give two, to go from one to the other.")
+        raise InputError(f"style: give two paintings, to go from one to the other, not {len(style)}.")
     config, _ = starting_point.resolve(settings)
     results: list[Result] = []
     chosen = named(output, content, *style)

@@ -16,7 +16,7 @@ import sys
 import tempfile
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -135,9 +135,9 @@ def refuse_same_files(outputs: Mapping[str, str], inputs: Mapping[str, Sequence[
     Raises:
       InputError: two of the paths are the same file.
     """
-    taken = {files.expand(path).resolve(): name for name, paths in inputs.items() for path in paths}
+    taken = {os.path.realpath(files.expand(path)): name for name, paths in inputs.items() for path in paths}
     for name, path in outputs.items():
-        other = taken.setdefault(files.expand(path).resolve(), name)
+        other = taken.setdefault(os.path.realpath(files.expand(path)), name)
         if other != name:
             raise InputError(f"{name}: {path!r} is the file of {other} too; give another path.")
 
@@ -206,7 +206,8 @@ def save_result(
     with without_interrupts():
         save_picture(output, result.array, result.metadata)
         if preview is not None:
-            Path(preview).unlink(missing_ok=True)
+            with suppress(OSError):
+                Path(preview).unlink(missing_ok=True)
         if output.history is not None:
             _write_history(output.history, result)
     height, width, _ = result.array.shape

@@ -113,7 +113,10 @@ def test_an_explicit_name_overwrites_as_before(run, desk):
         ("stylize photo.jpg", "style: no painting is given; add one"),
         ("stylize", "CONTENT is missing"),
         ("reconstruct", "PICTURE is missing"),
-        ("interpolate photo.jpg painting.jpg", "style: 1 paintings are given; give two"),
+        (
+            "interpolate photo.jpg painting.jpg",
+            "style: give two paintings, to go from one to the other, not 1.",
+        ),
         ("batch a b", "--out DIR is missing"),
         ("evaluate", "image: no picture is given"),
         ("compare", "image: no picture is given"),
