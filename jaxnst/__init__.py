@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from jaxnst.api.stylize import stylize
     from jaxnst.api.variations import interpolate, reconstruct
     from jaxnst.config.config import Config
-    from jaxnst.config.presets import PRESETS
+    from jaxnst.config.presets import LOOKS, PRESETS
     from jaxnst.core.vgg import LAYERS
     from jaxnst.errors import InputError
     from jaxnst.run.loop import Progress
@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "LAYERS",
+    "LOOKS",
     "PRESETS",
     "Config",
     "InputError",
@@ -45,6 +46,7 @@ __all__ = [
 
 _MODULES = {
     "LAYERS": "core.vgg",
+    "LOOKS": "config.presets",
     "PRESETS": "config.presets",
     "Config": "config.config",
     "InputError": "errors",

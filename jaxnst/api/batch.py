@@ -41,7 +41,7 @@ def stylize_batch(
       contents: as many pictures as pairs (see `stylize` for what a picture is), or one for all.
       styles: as many styles, each a picture or a list of several, or one for all.
       crossed: whether to pair every content with every style; the styles of the first content come first.
-      preset: name of a published system, see `jaxnst.PRESETS`.
+      preset: name of a look or a published system, see `jaxnst.LOOKS` and `jaxnst.PRESETS`.
       config: a whole `Config` instead of a preset, or one for each pair.
       progress: whether to show a progress bar on standard error.
       tile: as for `stylize`; a picture that is cut into tiles is computed alone.

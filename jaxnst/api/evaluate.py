@@ -52,7 +52,7 @@ def evaluate(
       config: the objective; default `Config()`.
       content_masks: for each style its region of `image`.
       style_masks: for each style, the part of its picture that is the style.
-      preset: name of a published system instead.
+      preset: name of a look or a published system instead.
       tile: as for `stylize`.
       **settings: fields of `Config` by name.
 

@@ -14,6 +14,7 @@ import jax
 from jaxnst.config.config import Config
 from jaxnst.config.resolve import resolve_config
 from jaxnst.errors import InputError
+from jaxnst.io import film, save
 from jaxnst.run.checkpoint import Checkpoint
 from jaxnst.run.hooks import Callback, StopWhen
 from jaxnst.run.interrupts import stop_on_interrupt
@@ -21,6 +22,7 @@ from jaxnst.run.loop import Hook, Progress
 from jaxnst.run.memory_budget import Tile, estimate_bytes
 from jaxnst.run.mesh import Devices, for_one_picture
 from jaxnst.run.plan import Plan, gather, prepare
+from jaxnst.run.preview import Evolution, Preview
 from jaxnst.run.progress_bar import step_bar
 from jaxnst.run.result import Result, run_plan
 
@@ -42,6 +44,8 @@ def stylize(
     progress: bool = True,
     callback: Callable[[Progress], Any] | None = None,
     snapshots: int = 0,
+    preview: PathLike | None = None,
+    evolution: PathLike | None = None,
     tile: Tile = "auto",
     devices: Devices = None,
     checkpoint: PathLike | None = None,
@@ -57,12 +61,15 @@ def stylize(
       content_masks: for each style its region of the picture: a mask of the content's size, white there
         (arrays may be bool, `[H, W]`). What no mask covers keeps the photo. Default: those in the config.
       style_masks: for each style a mask, white on the part of its picture that is the style.
-      preset: name of a published system, see `jaxnst.PRESETS`.
+      preset: name of a look or a published system, see `jaxnst.LOOKS` and `jaxnst.PRESETS`.
       config: a whole `Config` instead of a preset.
       progress: whether to show a progress bar on standard error.
       callback: called with a `Progress` after each step. If it returns False, the run stops and the picture
         so far is returned.
       snapshots: keep the picture after every so many steps in the result; 0 keeps none.
+      preview: write the picture so far to this file every few seconds, at most 5 percent of the time.
+      evolution: show how the picture was made in this file: a film (.gif or .webp) or a contact sheet (.png),
+        of at most 60 frames. A run that goes on from a checkpoint shows the steps from there.
       tile: largest side, in pixels, of the tiles in which a picture too large for the memory is computed, to
         the same result. auto: only if the whole picture does not fit, the largest tiles that do. None: never.
       devices: spread the rows of the picture over several devices, to the same result: how many, "all" (those
@@ -93,6 +100,10 @@ def stylize(
         raise InputError(f"snapshots: {snapshots} is negative; 0 keeps none.")
     if callback is not None and not callable(callback):
         raise InputError(f"callback: {callback!r} is not a function.")
+    if preview is not None:
+        save.check_output(preview, "preview")
+    if evolution is not None:
+        film.check_film(evolution)
     file = None if checkpoint is None else Checkpoint(checkpoint, checkpoint_minutes)
     with contextlib.ExitStack() as stack:
         pictures, config = gather(content, style, content_masks, style_masks, config)
@@ -108,8 +119,15 @@ def stylize(
             hooks.insert(0, Callback(callback))
         if progress:
             hooks.insert(0, stack.enter_context(step_bar(plan.ends[-1], done)))
+        if preview is not None:
+            hooks.append(Preview(preview, plan.steps.placement))
+        frames = None if evolution is None else Evolution.of(evolution, plan)
+        if frames is not None:
+            hooks.append(frames)
         kept = range(snapshots, plan.ends[-1] + 1, snapshots) if snapshots else ()
         result = run_plan(plan, hooks, kept, file)
+        if frames is not None:
+            frames.write(result.array, len(result.history["total"]))
     return dataclasses.replace(result, seconds=result.seconds + prepared - began)
 
 

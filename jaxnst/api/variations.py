@@ -37,7 +37,7 @@ def reconstruct(
       picture: a path, a `PIL.Image` or an array.
       layer: one or several of `jaxnst.LAYERS`, from whose features the content is reconstructed. None: a
         texture is made from the statistics of `style_layers`.
-      preset: name of a published system.
+      preset: name of a look or a published system.
       config: a whole `Config` instead of a preset. Without either: the defaults without total variation.
       **settings: fields of `Config` by name, or arguments of `stylize`. A start from the picture
         itself (content, style, blend) becomes noise.
@@ -89,7 +89,7 @@ def interpolate(
       content: as for `stylize`.
       styles: two pictures.
       count: number of pictures, from all of the first style to all of the second; at least 2, default 5.
-      preset: name of a published system.
+      preset: name of a look or a published system.
       config: a whole `Config` instead of a preset.
       **settings: fields of `Config` by name, or arguments of `stylize`.
 

@@ -10,7 +10,7 @@ from typing import Annotated
 
 from tyro.conf import arg
 
-from jaxnst.cli.options import Machine, Settings, StartingPoint
+from jaxnst.cli.options import MachineOptions, Settings, StartingPoint
 from jaxnst.cli.output import cache_compiled_programs
 from jaxnst.errors import InputError
 
@@ -23,7 +23,7 @@ def batch(
     out: Annotated[str, arg(metavar="DIR")],
     starting_point: StartingPoint,
     settings: Settings,
-    machine: Machine,
+    machine: MachineOptions,
     shard: Annotated[str | None, arg(metavar="I/N", help_behavior_hint="(default: all)")] = None,
     extension: Annotated[str, arg(metavar=".png|.jpg|...")] = ".png",
     checkpoint_minutes: float = 10.0,

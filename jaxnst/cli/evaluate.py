@@ -33,6 +33,8 @@ def evaluate(
       size: Longer side of all pictures when they are compared, in pixels.
       out: Also write the numbers to this JSON file.
     """
+    if not image:
+        raise InputError("image: no picture is given; add one, for example `jaxnst evaluate picture.png`.")
     if out is not None:
         files.check_file(out, "out")
     names, arrays = _distinct_names(image), [images.read_image(path, "image") for path in image]

@@ -8,8 +8,16 @@ from typing import TYPE_CHECKING, Annotated
 from tyro.conf import arg
 
 from jaxnst.api import variations
-from jaxnst.cli.options import Machine, Output, Settings, StartingPoint
-from jaxnst.cli.output import exit_status, ready, report, save_picture, without_interrupts
+from jaxnst.cli.options import MachineOptions, OutputOptions, Settings, StartingPoint
+from jaxnst.cli.output import (
+    exit_status,
+    masks_and_start,
+    named,
+    ready,
+    report,
+    save_picture,
+    without_interrupts,
+)
 from jaxnst.errors import InputError
 from jaxnst.run.ended import Ended
 
@@ -19,12 +27,12 @@ if TYPE_CHECKING:
 
 def interpolate(
     content: Annotated[str, arg(metavar="CONTENT")],
-    style: Annotated[tuple[str, str], arg(metavar="STYLE STYLE")],
+    style: Annotated[tuple[str, ...], arg(metavar="STYLE STYLE", help_behavior_hint="(required)")],
     /,
-    output: Output,
+    output: OutputOptions,
     starting_point: StartingPoint,
     settings: Settings,
-    machine: Machine,
+    machine: MachineOptions,
     count: int = 5,
 ) -> int:
     """Make a strip of pictures that changes from one style to another.
@@ -38,11 +46,16 @@ def interpolate(
       machine: Use of memory and devices. These options do not change the picture.
       count: Number of pictures in the strip.
     """
-    if output.history is not None or output.snapshots:
-        raise InputError("history and snapshots: a strip comes from several runs; leave both out.")
+    if output.history is not None or output.snapshots or output.preview or output.evolution is not None:
+        raise InputError(
+            "history and snapshots, preview and evolution: a strip comes from several runs; leave them out."
+        )
+    if len(style) != 2:
+        raise InputError(f"style: give two paintings, to go from one to the other, not {len(style)}.")
     config, _ = starting_point.resolve(settings)
     results: list[Result] = []
-    with ready(output):
+    chosen = named(output, content, *style)
+    with ready(chosen, {"content": [content], "style": style, **masks_and_start(config)}):
         runs = variations.interpolate(
             content, style, count, config=config, progress=not output.quiet, **asdict(machine)
         )
@@ -56,7 +69,8 @@ def interpolate(
             if finished:
                 arrays = [result.array for result in finished]
                 metadata = finished[0].metadata | {"config": config.to_dict(), "pictures": len(finished)}
+                chosen = named(output, content, *style)
                 with without_interrupts():
-                    save_picture(output, variations.strip(arrays), metadata)
-                report(output, f"{len(finished)} of {count} pictures")
+                    save_picture(chosen, variations.strip(arrays), metadata)
+                report(chosen, f"{len(finished)} of {count} pictures")
     return exit_status(results[-1])

@@ -7,12 +7,12 @@ import sys
 import warnings
 from typing import Any
 
-import tyro
-
 from jaxnst.cli.batch import batch
+from jaxnst.cli.compare import compare
 from jaxnst.cli.evaluate import evaluate
 from jaxnst.cli.interpolate import interpolate
 from jaxnst.cli.output import GOES_ON, INTERRUPTED
+from jaxnst.cli.parse import run_command
 from jaxnst.cli.presets import presets
 from jaxnst.cli.reconstruct import reconstruct
 from jaxnst.cli.study import study
@@ -28,6 +28,7 @@ COMMANDS = {
     "interpolate": interpolate,
     "batch": batch,
     "evaluate": evaluate,
+    "compare": compare,
     "study": study,
     "weights": weights,
     "presets": presets,
@@ -67,14 +68,7 @@ def _run(arguments: list[str]) -> int:
     if arguments == ["--version"]:
         print(f"jaxnst {version()}")
         return 0
-    return tyro.extras.subcommand_cli_from_dict(
-        COMMANDS,
-        prog="jaxnst",
-        description="Neural style transfer: the content of a photo in the style of a painting. "
-        "`jaxnst COMMAND --help` explains a command; `jaxnst --version` prints the version.",
-        args=arguments,
-        config=(tyro.conf.OmitArgPrefixes,),
-    )
+    return run_command(COMMANDS, arguments)
 
 
 def _show_warning(message: Warning | str, *_: Any) -> None:

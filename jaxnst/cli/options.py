@@ -2,20 +2,24 @@
 
 The options for settings are generated from `Config`, so that each exists once; their help is the docstring of
 the field. All are optional: what the user did not write, `StartingPoint.resolve` takes from elsewhere.
+
+The help shows the options of `MAIN`; `--help-all` shows all.
 """
 
 from __future__ import annotations
 
 import ast
+import dataclasses
 import inspect
 import itertools
 import typing
 import warnings
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from contextvars import ContextVar
 from dataclasses import dataclass
 from typing import Annotated, Any, Literal, TypeAlias, TypedDict
 
-from tyro.conf import arg
+from tyro.conf import Suppress, arg
 
 from jaxnst.config.config import RENAMED, Config
 from jaxnst.config.resolve import resolve
@@ -23,13 +27,32 @@ from jaxnst.errors import InputError
 from jaxnst.io import save
 from jaxnst.run.memory_budget import Tile
 
+MAIN = (
+    *("out", "preview", "evolution", "preset", "config"),
+    *("size", "steps", "start_size", "style_scale", "seed", "start", "content_weight", "style_weight"),
+    *("style_weights", "content_masks", "color", "tv_weight"),
+)
+"""Options of the groups below, and settings, that the help shows; `--help-all` shows the others too."""
+
+SHORT_HELP: ContextVar[bool] = ContextVar("SHORT_HELP", default=False)
+"""Whether a command is parsed for its short help, which has only the options of `MAIN`."""
+
 
 @dataclass(frozen=True)
 class Output:
     """Holds the options for files and messages."""
 
-    out: Annotated[str, arg(metavar="FILE")]
-    """File to write the picture to: .png, .jpg, .webp or .tif."""
+    out: Annotated[
+        str | None,
+        arg(metavar="FILE", help_behavior_hint="(default: a name made from those of the pictures)"),
+    ] = None
+    """File to write the picture to: .png, .jpg, .webp or .tif. Without this option an existing file is never
+    overwritten."""
+    preview: bool = False
+    """Also write the picture so far every few seconds, to `NAME.preview.png` beside `NAME.png`. It is removed
+    once the picture is written."""
+    evolution: Annotated[str | None, arg(metavar="FILE", help_behavior_hint="")] = None
+    """Also show how the picture was made, in this file: a film (.gif or .webp) or a contact sheet (.png)."""
     bits: int = 8
     """Bits per colour channel in the file: 8, or 16 for PNG and TIFF."""
     dither: bool = False
@@ -67,11 +90,25 @@ class Checkpoints:
 
 
 @dataclass(frozen=True)
+class Hosts:
+    """Holds the options of `jax.distributed.initialize`, for several processes that make one picture."""
+
+    distributed: bool = False
+    """Let JAX ask the cluster (Slurm, Open MPI, Cloud TPU) for the values below."""
+    coordinator_address: Annotated[str | None, arg(metavar="HOST:PORT", help_behavior_hint="")] = None
+    """Address of process 0, at which all processes meet."""
+    num_processes: Annotated[int | None, arg(metavar="N", help_behavior_hint="")] = None
+    """Number of processes."""
+    process_id: Annotated[int | None, arg(metavar="I", help_behavior_hint="")] = None
+    """Number of this process, from 0."""
+
+
+@dataclass(frozen=True)
 class StartingPoint:
     """Holds the options for the settings that the other options change."""
 
     preset: Annotated[str | None, arg(metavar="NAME", help_behavior_hint="")] = None
-    """Start from the settings of a published system. `jaxnst presets` lists them."""
+    """Start from the settings of a look or of a published system. `jaxnst presets` lists them."""
     config: Annotated[str | None, arg(metavar="FILE", help_behavior_hint="")] = None
     """Start from the settings of a picture that jaxnst saved."""
 
@@ -101,11 +138,12 @@ class StartingPoint:
         return config, metadata
 
 
-def settings_type(defaults: Config | None = None) -> type:
+def settings_type(defaults: Config | None = None, main: tuple[str, ...] = MAIN) -> type:
     """Makes the options for all settings: one for each field of `Config`, and one for each old name.
 
     Args:
       defaults: what the help shows as the default of each option; default `Config()`.
+      main: settings that the short help shows.
     """
     types, docstrings, shown = typing.get_type_hints(Config), _docstrings(), (defaults or Config()).to_dict()
     fields = {
@@ -115,11 +153,40 @@ def settings_type(defaults: Config | None = None) -> type:
     for old, name in RENAMED.items():
         note = f"Old name of --{name.replace('_', '-')}."
         fields[old] = Annotated[types[name], arg(help=note, help_behavior_hint="")]
-    return TypedDict("Settings", fields, total=False)  # pyright: ignore
+    return TypedDict("Settings", _shown(fields, main), total=False)  # pyright: ignore
 
 
 Settings: TypeAlias = Annotated[dict[str, Any], arg(constructor_factory=settings_type)]
 """The settings that the user wrote, by name."""
+
+
+def _shown(types: Mapping[str, Any], main: tuple[str, ...]) -> dict[str, Any]:
+    """Marks what the short help leaves out. tyro then does not parse it, but prints the help and ends."""
+    return {
+        name: Annotated[kind, Suppress] if SHORT_HELP.get() and name not in main else kind
+        for name, kind in types.items()
+    }
+
+
+def _group(options: type) -> Callable[[], type]:
+    """Returns what makes the type of a group of options: the group, or a subclass with a short help."""
+
+    def make() -> type:
+        if not SHORT_HELP.get():
+            return options
+        defaults = {field.name: field.default for field in dataclasses.fields(options)}
+        hints = typing.get_type_hints(options, include_extras=True)
+        shown = _shown({name: hints[name] for name in defaults}, MAIN)
+        fields = [(name, kind, dataclasses.field(default=defaults[name])) for name, kind in shown.items()]
+        return dataclasses.make_dataclass(options.__name__, fields, bases=(options,), frozen=True)
+
+    return make
+
+
+OutputOptions: TypeAlias = Annotated[Output, arg(constructor_factory=_group(Output))]
+MachineOptions: TypeAlias = Annotated[Machine, arg(constructor_factory=_group(Machine))]
+CheckpointOptions: TypeAlias = Annotated[Checkpoints, arg(constructor_factory=_group(Checkpoints))]
+HostOptions: TypeAlias = Annotated[Hosts, arg(constructor_factory=_group(Hosts))]
 
 
 def _docstrings() -> dict[str, str]:

@@ -6,21 +6,24 @@ A picture that exists is saved, whatever happens: Ctrl-C cannot stop it, and a f
 from __future__ import annotations
 
 import csv
+import dataclasses
 import io
+import itertools
 import logging
+import os
 import signal
 import sys
 import tempfile
 import warnings
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import jax
 
 from jaxnst.errors import InputError
-from jaxnst.io import files, save
+from jaxnst.io import files, film, save
 from jaxnst.io.weights.load import cache_folder
 from jaxnst.run.ended import Ended
 
@@ -37,24 +40,77 @@ INTERRUPTED = 130
 
 GOES_ON = "jaxnst: interrupted; the same command goes on from here."
 
+LONGEST_STEM = 60
+"""Letters of a name that `free_name` makes; file systems allow 255 bytes, and a letter may take four."""
+
 
 def exit_status(result: Result) -> int:
     """Returns the exit status that says how a run ended: 0 only if it finished."""
     return {Ended.finished: 0, Ended.interrupted: INTERRUPTED}.get(Ended(result.ended), 1)
 
 
+def named(output: Output, *words: str) -> Output:
+    """Gives the picture a name if the user gave none: `WORD-WORD.png` in the current folder.
+
+    A name that exists gets a number, so that no file is overwritten. Call it again before the picture is
+    written: another command may have taken the name.
+
+    Args:
+      output: the options.
+      *words: parts of the name; of a path its stem.
+    """
+    if output.out is not None:
+        return output
+    return dataclasses.replace(output, out=free_name("-".join(Path(word).stem for word in words)))
+
+
+def free_name(stem: str) -> str:
+    """Returns `STEM.png`, or `STEM-2.png` and so on, for which the current folder has no file yet."""
+    stem = stem[:LONGEST_STEM]
+    names = itertools.chain([f"{stem}.png"], (f"{stem}-{number}.png" for number in itertools.count(2)))
+    return next(name for name in names if not os.path.lexists(name))
+
+
+def preview_path(output: Output) -> str | None:
+    """Returns the path of the preview, `NAME.preview.png` for `NAME.png`; None if none is wanted."""
+    if not output.preview:
+        return None
+    out = Path(path_of(output))
+    return str(out.with_name(f"{out.stem}.preview{out.suffix}"))
+
+
+def path_of(output: Output) -> str:
+    """Returns the path of the picture; `output` is from `named`."""
+    assert output.out is not None
+    return output.out
+
+
 @contextmanager
-def ready(output: Output) -> Iterator[None]:
+def ready(
+    output: Output, inputs: Mapping[str, Sequence[str]], checkpoints: Checkpoints | None = None
+) -> Iterator[None]:
     """Checks the output options before a run, sets up its messages, and reports the compile time after it.
 
+    Args:
+      output: from `named`.
+      inputs: paths of the pictures that the run reads, by the name of the argument.
+      checkpoints: holds one more file to write.
+
     Raises:
-      InputError: a file cannot be written, or a number cannot be used.
+      InputError: a file cannot be written, two files are the same, or a number cannot be used.
     """
-    save.check_output(output.out, bits=output.bits, dither=output.dither)
+    save.check_output(path_of(output), bits=output.bits, dither=output.dither)
+    outputs = {"out": output.out, "preview": preview_path(output), "evolution": output.evolution}
+    outputs |= {"history": output.history, "checkpoint": checkpoints and checkpoints.checkpoint}
+    if output.preview:
+        save.check_output(str(outputs["preview"]), "preview")
+    if output.evolution is not None:
+        film.check_film(output.evolution)
     if output.history is not None:
         files.check_file(output.history, "history")
     if output.snapshots < 0:
         raise InputError(f"snapshots: {output.snapshots} is negative; 0 writes none.")
+    refuse_same_files({name: path for name, path in outputs.items() if path is not None}, inputs)
     _log_to_stderr(output.verbose)
     seconds = _listen_to_compiler()
     cache_compiled_programs()
@@ -67,6 +123,32 @@ def cache_compiled_programs() -> None:
     if jax.config.values["jax_compilation_cache_dir"] is None:
         jax.config.update("jax_compilation_cache_dir", str(cache_folder() / "compiled"))
         jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.0)
+
+
+def masks_and_start(config: Config) -> dict[str, Sequence[str]]:
+    """Returns the paths in the settings of a command, by setting. A start that is no path is no file."""
+    return {
+        "content_masks": config.content_masks,
+        "style_masks": config.style_masks,
+        "start": (config.start,),
+    }
+
+
+def refuse_same_files(outputs: Mapping[str, str], inputs: Mapping[str, Sequence[str]]) -> None:
+    """Refuses to write two things to one file, or to a picture that is read.
+
+    Args:
+      outputs: paths by the name of the argument.
+      inputs: lists of paths by the name of the argument.
+
+    Raises:
+      InputError: two of the paths are the same file.
+    """
+    taken = {os.path.realpath(files.expand(path)): name for name, paths in inputs.items() for path in paths}
+    for name, path in outputs.items():
+        other = taken.setdefault(os.path.realpath(files.expand(path)), name)
+        if other != name:
+            raise InputError(f"{name}: {path!r} is the file of {other} too; give another path.")
 
 
 def _log_to_stderr(verbose: bool) -> None:
@@ -102,7 +184,7 @@ def snapshot_writer(
     """
     if not output.snapshots:
         return None
-    out, digits = Path(output.out), max(4, len(str(config.steps)))
+    out, digits = Path(path_of(output)), max(4, len(str(config.steps)))
 
     def write(progress: Progress) -> None:
         if progress.step % output.snapshots == 0:
@@ -114,17 +196,27 @@ def snapshot_writer(
     return write
 
 
-def save_result(output: Output, result: Result, saved: dict[str, Any], checkpoints: Checkpoints) -> None:
-    """Writes the picture and the losses of a run, and reports the run.
+def save_result(
+    output: Output,
+    result: Result,
+    saved: dict[str, Any],
+    checkpoints: Checkpoints,
+    preview: str | None = None,
+) -> None:
+    """Writes the picture and the losses of a run, removes its preview, and reports the run.
 
     Args:
       output: says where.
       result: the result of the run.
       saved: metadata of the picture whose settings were used; empty if there was none.
       checkpoints: says whether the run can continue.
+      preview: path of the preview, if there is one.
     """
     with without_interrupts():
         save_picture(output, result.array, result.metadata)
+        if preview is not None:
+            with suppress(OSError):
+                Path(preview).unlink(missing_ok=True)
         if output.history is not None:
             _write_history(output.history, result)
     height, width, _ = result.array.shape
@@ -139,7 +231,7 @@ def save_result(output: Output, result: Result, saved: dict[str, Any], checkpoin
 def report(output: Output, message: str) -> None:
     """Prints what was written, unless the user wants no messages."""
     if not output.quiet:
-        print(f"{output.out}: {message}", file=sys.stderr)
+        print(f"{path_of(output)}: {message}", file=sys.stderr)
 
 
 @contextmanager
@@ -160,9 +252,9 @@ def save_picture(output: Output, array: np.ndarray, metadata: dict[str, Any]) ->
     """
     options: dict[str, Any] = {"bits": output.bits, "dither": output.dither}
     try:
-        save.save_image(output.out, array, metadata, **options)
+        save.save_image(path_of(output), array, metadata, **options)
     except OSError as error:
-        rescued = Path(tempfile.mkdtemp(prefix="jaxnst-")) / Path(output.out).name
+        rescued = Path(tempfile.mkdtemp(prefix="jaxnst-")) / Path(path_of(output)).name
         save.save_image(rescued, array, metadata, **options)
         raise OSError(error.errno, f"{error.strerror}; the picture is in {rescued}", output.out) from error
 

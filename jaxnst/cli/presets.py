@@ -1,22 +1,32 @@
-"""`jaxnst presets`: the published systems."""
+"""`jaxnst presets`: looks and published systems."""
 
 from __future__ import annotations
 
 from typing import Any
 
 from jaxnst.config.config import Config
-from jaxnst.config.presets import PRESETS
+from jaxnst.config.presets import LOOKS, PRESETS
 
 
 def presets() -> int:
-    """List the published systems, with the settings in which each differs from the defaults."""
-    defaults = Config().to_dict()
+    """List the looks and the published systems, with the settings in which each differs from the defaults."""
+    defaults = Config()
+    print("Looks\n")
+    for name, look in LOOKS.items():
+        print(f"{name}: {look.description}")
+        _print_changes(defaults, defaults.replace(**look.settings))
+    print("\nPublished systems\n")
     for name, preset in PRESETS.items():
         print(name)
-        for field, value in preset.to_dict().items():
-            if value != defaults[field]:
-                print(f"  {_option(field.replace('_', '-'), value)}")
+        _print_changes(defaults, preset)
     return 0
+
+
+def _print_changes(defaults: Config, preset: Config) -> None:
+    before = defaults.to_dict()
+    for field, value in preset.to_dict().items():
+        if value != before[field]:
+            print(f"  {_option(field.replace('_', '-'), value)}")
 
 
 def _option(name: str, value: Any) -> str:

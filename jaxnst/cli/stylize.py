@@ -2,42 +2,45 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from typing import Annotated
 
 import jax
 from tyro.conf import arg
 
 from jaxnst.api.stylize import stylize as make_picture
-from jaxnst.cli.options import Checkpoints, Machine, Output, Settings, StartingPoint
-from jaxnst.cli.output import exit_status, ready, save_result, snapshot_writer
+from jaxnst.cli.options import (
+    CheckpointOptions,
+    HostOptions,
+    Hosts,
+    Machine,
+    MachineOptions,
+    OutputOptions,
+    Settings,
+    StartingPoint,
+)
+from jaxnst.cli.output import (
+    exit_status,
+    masks_and_start,
+    named,
+    preview_path,
+    ready,
+    save_result,
+    snapshot_writer,
+)
 from jaxnst.errors import InputError
-
-
-@dataclass(frozen=True)
-class Hosts:
-    """Holds the options of `jax.distributed.initialize`, for several processes that make one picture."""
-
-    distributed: bool = False
-    """Let JAX ask the cluster (Slurm, Open MPI, Cloud TPU) for the values below."""
-    coordinator_address: Annotated[str | None, arg(metavar="HOST:PORT", help_behavior_hint="")] = None
-    """Address of process 0, at which all processes meet."""
-    num_processes: Annotated[int | None, arg(metavar="N", help_behavior_hint="")] = None
-    """Number of processes."""
-    process_id: Annotated[int | None, arg(metavar="I", help_behavior_hint="")] = None
-    """Number of this process, from 0."""
 
 
 def stylize(
     content: Annotated[str, arg(metavar="CONTENT")],
     style: Annotated[tuple[str, ...], arg(metavar="STYLE [STYLE ...]", help_behavior_hint="(required)")],
     /,
-    output: Output,
+    output: OutputOptions,
     starting_point: StartingPoint,
     settings: Settings,
-    machine: Machine,
-    checkpoints: Checkpoints,
-    hosts: Hosts,
+    machine: MachineOptions,
+    checkpoints: CheckpointOptions,
+    hosts: HostOptions,
 ) -> int:
     """Make a picture with the content of a photo in the style of a painting.
 
@@ -53,19 +56,27 @@ def stylize(
         each of them; process 0 writes the picture.
     """
     config, saved = starting_point.resolve(settings)
-    with ready(output):
+    if not style:
+        raise InputError(
+            "style: no painting is given; add one, for example `jaxnst stylize photo.jpg painting.jpg`."
+        )
+    inputs = {"content": [content], "style": style, **masks_and_start(config)}
+    chosen = named(output, content, *style)
+    with ready(chosen, inputs, checkpoints):
         is_writer = _join(hosts, machine)
         result = make_picture(
             content,
             style,
             config=config,
             progress=is_writer and not output.quiet,
-            callback=snapshot_writer(output, config, is_writer),
+            callback=snapshot_writer(chosen, config, is_writer),
+            preview=preview_path(chosen),
+            evolution=output.evolution,
             **asdict(machine),
             **asdict(checkpoints),
         )
     if is_writer:
-        save_result(output, result, saved, checkpoints)
+        save_result(named(output, content, *style), result, saved, checkpoints, preview_path(chosen))
     return exit_status(result)
 
 

@@ -1,10 +1,13 @@
-"""The published systems as values of `Config`: what each optimises, from which start picture, and how.
+"""The published systems as values of `Config`, and looks: small changes to the defaults, under a name.
 
 With L-BFGS all of them keep the default `max_step`, which the reports do not have. It stops the first steps
 from overshooting.
 """
 
 from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, NamedTuple
 
 from jaxnst.config.config import Config
 
@@ -150,4 +153,28 @@ PRESETS |= {
     "ranka-strong-style": PRESETS["ranka"].replace(blend=0.3, learning_rate=1.0),
     "ranka-balanced": PRESETS["ranka"].replace(blend=0.5, learning_rate=0.7),
     "ranka-challenging-pairs": PRESETS["ranka"].replace(blend=0.5, learning_rate=0.4),
+}
+
+
+class Look(NamedTuple):
+    """Describes a named change to the defaults.
+
+    Attributes:
+      description: one line, for people who choose.
+      settings: fields of `Config` that differ from the defaults.
+    """
+
+    description: str
+    settings: Mapping[str, Any]
+
+
+LOOKS: dict[str, Look] = {
+    "bold": Look("large strokes, and less of the photo", {"style_scale": 2.0, "content_weight": 0.2}),
+    "fine": Look("small strokes, and more of the photo", {"style_scale": 0.5, "content_weight": 3.0}),
+    "soft": Look("smooth areas and soft edges", {"tv_norm": "l2", "tv_weight": 2e8}),
+    "sketch": Look(
+        "small strokes that change only the brightness of the photo",
+        {"style_scale": 0.5, "color": "luminance"},
+    ),
+    "keep-colors": Look("the strokes of the painting in the colours of the photo", {"color": "cholesky"}),
 }

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from jaxnst.config.config import Config
-from jaxnst.config.presets import PRESETS
+from jaxnst.config.presets import LOOKS, PRESETS
 from jaxnst.errors import InputError, choose
 
 
@@ -14,7 +14,7 @@ def resolve_config(preset: str | None, config: Config | None, settings: Mapping[
     """Builds the Config of a call from Python.
 
     Args:
-      preset: name of a published system, or None.
+      preset: name of a look or of a published system, or None.
       config: all settings, or None. Without either, the defaults hold.
       settings: changes to the preset, the config or the defaults.
 
@@ -37,7 +37,7 @@ def resolve(
     The result is not checked, because a row of a manifest may still change it.
 
     Args:
-      preset: name of a published system, or None.
+      preset: name of a look or of a published system, or None.
       saved: settings from a saved picture, or None.
       options: only the settings that the user wrote.
       defaults: what holds without a preset and saved settings; default `Config()`.
@@ -54,5 +54,8 @@ def _base(preset: str | None, config: Config | None, defaults: Config | None = N
     if preset is not None and config is not None:
         raise InputError("preset and config are both given; each is a whole set of settings, so give one.")
     if preset is not None:
-        return PRESETS[choose("preset", preset, PRESETS)]
+        choose("preset", preset, [*LOOKS, *PRESETS])
+        if preset in PRESETS:
+            return PRESETS[preset]
+        return (defaults or Config()).replace(**LOOKS[preset].settings)
     return config or defaults or Config()

@@ -35,7 +35,7 @@ def expand(path: PathLike) -> Path:
         return Path(path)
 
 
-def reason(error: Exception) -> str:
+def reason(error: BaseException) -> str:
     """Returns the operating system's own words for an error, such as "Permission denied"."""
     return getattr(error, "strerror", None) or str(error)
 

@@ -1,6 +1,6 @@
 """The hooks of the loop: the record, the callback, Ctrl-C and the log.
 
-Two hooks have files of their own: `jaxnst.run.progress_bar` and `jaxnst.run.checkpoint`.
+Other hooks have files of their own: `jaxnst.run.progress_bar`, `jaxnst.run.checkpoint`, `jaxnst.run.preview`.
 """
 
 from __future__ import annotations

@@ -6,13 +6,11 @@ import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from jaxnst.io.contact_sheet import CELLS_IN_LINE, in_lines
 from jaxnst.studies.study import Grid
 
 Labels = tuple[tuple[str, str], ...]
 """Axis and label of each axis that runs one way, the slowest first."""
-
-CELLS_IN_LINE = 8
-"""Cells in each line where a grid has a single axis, which is broken into lines."""
 
 
 @dataclass(frozen=True)
@@ -34,9 +32,7 @@ def sheet_of(grid: Grid) -> Sheet:
     """Lays out a grid."""
     down = [axis for axis in grid.axes if axis not in grid.columns]
     if not down and len(grid.cells) > CELLS_IN_LINE:
-        indices = [*range(len(grid.cells)), *[None] * (-len(grid.cells) % CELLS_IN_LINE)]
-        starts = range(0, len(indices), CELLS_IN_LINE)
-        return Sheet((), (), tuple(tuple(indices[start : start + CELLS_IN_LINE]) for start in starts))
+        return Sheet((), (), in_lines(len(grid.cells), CELLS_IN_LINE))
     rows, columns = (_combinations(grid, axes) for axes in (down, grid.columns))
     by_labels = {frozenset(cell.labels.items()): index for index, cell in enumerate(grid.cells)}
     cells = tuple(tuple(by_labels[frozenset(row + column)] for column in columns) for row in rows)

@@ -13,17 +13,27 @@ from jaxnst.io.save import save_image
 
 pytestmark = pytest.mark.fast
 
-COMMANDS = ("stylize", "reconstruct", "interpolate", "batch", "evaluate", "study", "weights", "presets")
+COMMANDS = (
+    "stylize",
+    "reconstruct",
+    "interpolate",
+    "batch",
+    "evaluate",
+    "compare",
+    "study",
+    "weights",
+    "presets",
+)
 
 
 @pytest.fixture
 def options(run, capsys, monkeypatch):
-    """Reads `jaxnst COMMAND --help` into `{name of the option: its help}`."""
+    """Reads `jaxnst COMMAND --help-all` into `{name of the option: its help}`."""
     monkeypatch.setenv("COLUMNS", "300")
 
     def read(command):
         with pytest.raises(SystemExit) as stopped:
-            run(command, "--help")
+            run(command, "--help-all")
         assert stopped.value.code == 0
         texts, name = {}, None
         for line in capsys.readouterr().out.splitlines():

@@ -1,8 +1,11 @@
 """The published systems, against the table of the reports in docs/presets.md and their papers."""
 
+from pathlib import Path
+
 import pytest
 
-from jaxnst.config.presets import PRESETS
+from jaxnst.config.config import Config
+from jaxnst.config.presets import LOOKS, PRESETS
 
 pytestmark = pytest.mark.fast
 
@@ -59,3 +62,27 @@ def test_numbers_that_single_reports_give():
 @pytest.mark.parametrize("name", PRESETS)
 def test_every_preset_can_be_used(name):
     assert PRESETS[name].checked() == PRESETS[name]
+
+
+@pytest.mark.parametrize("name", LOOKS)
+def test_a_look_is_a_small_change_that_can_be_used(name):
+    look = LOOKS[name]
+    assert Config().replace(**look.settings).checked() != Config().checked()
+    assert len(look.settings) <= 3
+    assert look.description
+    assert "\n" not in look.description
+
+
+def test_no_look_has_the_name_of_a_system():
+    assert not LOOKS.keys() & PRESETS.keys()
+
+
+def test_the_docs_list_the_looks_as_they_are():
+    page = (Path(__file__).parents[2] / "docs" / "presets.md").read_text("utf-8")
+    for name, look in LOOKS.items():
+        settings = ", ".join(f"`{key} {_short(value)}`" for key, value in look.settings.items())
+        assert f"| `{name}` | {look.description} | {settings} |" in page
+
+
+def _short(value):
+    return f"{value:g}".replace("e+0", "e") if isinstance(value, float) else value

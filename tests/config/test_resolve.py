@@ -4,7 +4,7 @@ import pytest
 from pictures import refusal
 
 from jaxnst.config.config import Config
-from jaxnst.config.presets import PRESETS
+from jaxnst.config.presets import LOOKS, PRESETS
 from jaxnst.config.resolve import resolve, resolve_config
 
 pytestmark = pytest.mark.fast
@@ -27,8 +27,15 @@ def test_a_command_starts_from_one_set_and_changes_it(preset, saved, options, ex
     assert resolve(preset, saved, options) == expected
 
 
+def test_a_look_keeps_what_it_does_not_name():
+    assert resolve("sketch", None, {"size": 48}) == Config(size=48, **LOOKS["sketch"].settings)
+    assert resolve("sketch", None, {"color": "pca"}).color == "pca"
+    assert resolve_config("sketch", None, {}) == Config(**LOOKS["sketch"].settings)
+
+
 def test_a_command_has_defaults_of_its_own():
     noise = Config(start="noise")
+    assert resolve("sketch", None, {}, noise) == noise.replace(**LOOKS["sketch"].settings)
     assert resolve(None, None, {"size": 48}, noise) == noise.replace(size=48)
     assert resolve("jaiswal", None, {}, noise) == PRESETS["jaiswal"]
     assert resolve(None, {}, {}, noise) == Config()
