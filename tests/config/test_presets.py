@@ -2,6 +2,7 @@
 
 import pytest
 
+from jaxnst.config.build import to_learning_rate
 from jaxnst.config.presets import PRESETS
 
 pytestmark = pytest.mark.fast
@@ -54,6 +55,13 @@ def test_numbers_that_single_reports_give():
     assert PRESETS["joshi-hu-revised"].random_shift == 0.97
     assert PRESETS["wang"].seed == 0
     assert [name for name in SYSTEMS if PRESETS[name].clamp] == ["jaiswal"]
+
+
+@pytest.mark.parametrize("name", ["gatys", "jaiswal", "wang", "joshi-hu"])
+def test_presets_without_a_learning_rate_have_that_of_torch_optim_lbfgs(name):
+    """As in `torch.optim.LBFGS`, whatever the optimiser's own rate becomes."""
+    assert PRESETS[name].optimizer == "lbfgs"
+    assert to_learning_rate(PRESETS[name]) == 1.0
 
 
 @pytest.mark.parametrize("name", PRESETS)
