@@ -51,7 +51,7 @@ def compiled_step(size: int, pairs: int, rows: int) -> Any:
     import jax.numpy as jnp
     from jax.sharding import NamedSharding, PartitionSpec
 
-    from jaxnst.config.build import to_loss_weights, to_problem, to_transforms
+    from jaxnst.config.build import to_learning_rate, to_loss_weights, to_problem, to_transforms
     from jaxnst.config.config import Config
     from jaxnst.core import objective, solver, vgg
     from jaxnst.core.sharding import ONE_DEVICE, OverDevices, make_mesh
@@ -85,7 +85,7 @@ def compiled_step(size: int, pairs: int, rows: int) -> Any:
     params = vgg.up_to_deepest(load_weights("caffe").params, problem.objective.layers)
     make_targets = functools.partial(objective.make_targets, problem.objective, look=placement.look)
     targets = jax.eval_shape(make_targets, params, picture, [picture])
-    loss_weights, learning_rate = to_loss_weights(config, 1), jnp.float32(config.learning_rate)
+    loss_weights, learning_rate = to_loss_weights(config, 1), jnp.float32(to_learning_rate(config))
     by_pair = jax.tree.map(
         lambda leaf: spread(stacked(leaf)), (targets, loss_weights, learning_rate, (), to_transforms(config))
     )

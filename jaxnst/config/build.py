@@ -30,8 +30,19 @@ OPTIMIZERS: Mapping[str, Callable[[Config], Optimizer]] = {
     ),
     "adam": lambda config: optimizers.Adam(),
     "adagrad": lambda config: optimizers.Adagrad(),
-    "sgd": lambda config: optimizers.SGD(),
+    # No rate of plain gradient descent suits two objectives, so the default rate is one of normalised steps.
+    "sgd": lambda config: optimizers.SGD() if config.learning_rate else optimizers.NormalizedSGD(),
 }
+
+LEARNING_RATES: Mapping[str, Mapping[str, float]] = {
+    "lbfgs": {"pixels": 1.0, "fourier": 1.0},
+    "adam": {"pixels": 0.1, "fourier": 0.1},
+    "adagrad": {"pixels": 0.4, "fourier": 0.4},
+    "sgd": {"pixels": 0.03, "fourier": 0.03},
+}
+"""The learning rates that stand for `learning_rate` 0, by optimiser and parametrisation.
+
+docs/controls.md has the measurements."""
 
 PARAMETRISATIONS: Mapping[str, Callable[[Config], tuple[parametrisation.Parametrisation, ...]]] = {
     "pixels": lambda config: (),
@@ -57,6 +68,11 @@ def to_problem(config: Config) -> solver.Problem:
         parametrisation=PARAMETRISATIONS[config.parametrisation](config) + colors,
         project=solver.clamped if config.clamp else None,
     )
+
+
+def to_learning_rate(config: Config) -> float:
+    """Returns the learning rate of a run: the one that was given, or the optimiser's own."""
+    return config.learning_rate or LEARNING_RATES[config.optimizer][config.parametrisation]
 
 
 def to_objective(config: Config) -> Objective:

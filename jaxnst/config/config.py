@@ -140,8 +140,9 @@ class Config:
 
     optimizer: str = "lbfgs"
     """Optimiser: lbfgs, adam, adagrad or sgd."""
-    learning_rate: float = 1.0
-    """Learning rate. 1 suits lbfgs; 0.01 to 0.05 suits adam, whose steps are in pixel values from 0 to 1."""
+    learning_rate: float = 0.0
+    """Learning rate. 0: the optimiser's own, which suits the parametrisation; with sgd the gradient is then
+    normalised and averaged. Otherwise sgd moves by learning_rate times the gradient."""
     history_size: int = 20
     """With optimizer lbfgs: number of past steps that it keeps. Each costs memory for two images."""
     line_search: str = "none"

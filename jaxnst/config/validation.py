@@ -123,8 +123,10 @@ def _check_ranges(config: Config) -> None:
         raise InputError(f"random_shift: {config.random_shift} is outside 0.5 to 1 (no shift).")
     if config.max_step < 0:
         raise InputError(f"max_step: {config.max_step} is negative; 0 sets no limit.")
-    if config.learning_rate <= 0:
-        raise InputError(f"learning_rate: {config.learning_rate} must be positive.")
+    if config.learning_rate < 0:
+        raise InputError(
+            f"learning_rate: {config.learning_rate} is negative; 0 takes the optimiser's own rate."
+        )
     for name, least, most in (
         ("style_scale", 0.1, 10),
         ("fourier_decay", 0, 2),

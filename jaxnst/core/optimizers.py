@@ -221,3 +221,57 @@ class SGD:
         """Returns the state: it holds nothing of a size."""
         del step, gradient
         return state
+
+
+def _divided_by_root_mean_square(gradient: Any, params: Any = None) -> Any:
+    """Divides a gradient by the root mean square of its numbers that are not zero.
+
+    Zeros are places on which the objective does not depend: outside all masks, or rows that fill up a device.
+    """
+    del params
+    count = jnp.maximum(jnp.count_nonzero(gradient), 1)
+    # The largest number is taken out first, because squares of small gradients underflow in float32.
+    largest = jnp.max(jnp.abs(gradient))
+    scaled = gradient / jnp.where(largest > 0, largest, 1)
+    mean = jnp.sum(jnp.square(scaled)) / count
+    return scaled / jnp.sqrt(jnp.where(largest > 0, mean, 1))
+
+
+@dataclass(frozen=True)
+class NormalizedSGD:
+    """Gradient descent with momentum, along gradients of length 1 (root mean square).
+
+    The learning rate is the root mean square of the first step, and the largest that later steps can have.
+    It does not depend on the scale of the objective, which with plain gradient descent decides between no
+    motion and noise.
+
+    Attributes:
+      momentum: share of the mean of past gradients that a step keeps.
+
+    Source: the mean is Adam's first moment (Kingma and Ba 2015); the normalisation is that of Nesterov's
+    normalised gradient descent (1984).
+    """
+
+    momentum: float = 0.9
+
+    def __call__(self, learning_rate: Float[Array, ""] | float) -> optax.GradientTransformationExtraArgs:
+        """Builds the transformation."""
+        return optax.with_extra_args_support(
+            optax.chain(
+                optax.stateless(_divided_by_root_mean_square),
+                optax.ema(self.momentum, debias=True),
+                optax.scale_by_learning_rate(learning_rate),
+            )
+        )
+
+    def carried(self, state: Any, step: Resampling, gradient: Resampling) -> Any:
+        """Resamples the mean of the gradients to another size; arguments as for `LBFGS`.
+
+        Its length stays, since the gradients to come have length 1 too.
+        """
+        del step
+        normalised, mean, *rest = state
+        resampled = gradient(mean.ema)
+        squares, resampled_squares = (jnp.mean(jnp.square(x)) for x in (mean.ema, resampled))
+        stretch = jnp.sqrt(squares / jnp.where(resampled_squares > 0, resampled_squares, 1))
+        return (normalised, mean._replace(ema=stretch * resampled), *rest)

@@ -11,7 +11,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jaxnst.config.build import to_transforms
+from jaxnst.config.build import to_learning_rate, to_transforms
 from jaxnst.core import color, objective, solver, transforms
 from jaxnst.io import images, masks
 from jaxnst.run.networks import step_params
@@ -80,7 +80,7 @@ def inputs_at(plan: Plan, size: Size, photo: Photo) -> solver.Inputs:
         step_params(plan.config, plan.params),
         targets_at(plan, size, photo),
         plan.loss_weights,
-        jnp.float32(plan.config.learning_rate),
+        jnp.float32(to_learning_rate(plan.config)),
         render_at(plan, photo),
         to_transforms(plan.config),
     )

@@ -16,7 +16,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jaxnst.config.build import to_precision, to_transforms
+from jaxnst.config.build import to_learning_rate, to_precision, to_transforms
 from jaxnst.core import solver
 from jaxnst.errors import InputError
 from jaxnst.io import images
@@ -200,7 +200,7 @@ def _joined(plans: Sequence[Plan], size: tuple[int, int]) -> tuple[solver.Inputs
             by_pictures[key]._replace(
                 params=by_pictures[next(iter(by_pictures))].params,
                 loss_weights=plan.loss_weights,
-                learning_rate=jnp.float32(plan.config.learning_rate),
+                learning_rate=jnp.float32(to_learning_rate(plan.config)),
                 transforms=to_transforms(plan.config),
             )
         )

@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 
+from jaxnst.config.build import to_learning_rate
 from jaxnst.config.config import Config
 from jaxnst.config.presets import LOOKS, PRESETS
 
@@ -57,6 +58,13 @@ def test_numbers_that_single_reports_give():
     assert PRESETS["joshi-hu-revised"].random_shift == 0.97
     assert PRESETS["wang"].seed == 0
     assert [name for name in SYSTEMS if PRESETS[name].clamp] == ["jaiswal"]
+
+
+@pytest.mark.parametrize("name", ["gatys", "jaiswal", "wang", "joshi-hu"])
+def test_presets_without_a_learning_rate_have_that_of_torch_optim_lbfgs(name):
+    """As in `torch.optim.LBFGS`, whatever the optimiser's own rate becomes."""
+    assert PRESETS[name].optimizer == "lbfgs"
+    assert to_learning_rate(PRESETS[name]) == 1.0
 
 
 @pytest.mark.parametrize("name", PRESETS)

@@ -19,7 +19,7 @@ MISTAKES = [
     ({"blend": 1.5}, "blend: 1.5 is outside 0"),
     ({"random_shift": 0.2}, "random_shift: 0.2 is outside 0.5 to 1"),
     ({"max_step": -1.0}, "max_step: -1.0 is negative"),
-    ({"learning_rate": 0.0}, "learning_rate: 0.0 must be positive"),
+    ({"learning_rate": -1.0}, "learning_rate: -1.0 is negative; 0 takes"),
     ({"style_weight": float("nan")}, "style_weight: nan is not a finite number"),
     ({"style_weight": 1e39}, "style_weight: 1e+39 is not a finite number"),
     ({"laplacian_weight": -1.0}, "laplacian_weight: -1.0 is negative"),

@@ -120,11 +120,35 @@ def test_sgd_is_the_gradient_times_the_learning_rate():
     np.testing.assert_allclose(updates, [-0.3, 0.05])
 
 
+@pytest.mark.parametrize("factor", [1e-30, 1e-3, 1e9, 1e30])
+def test_normalized_sgd_averages_gradients_of_length_one(factor):
+    """The scale of the objective does not count, nor do places on which it does not depend."""
+    gradients = np.random.default_rng(0).standard_normal((4, 5, 4, 3))
+    gradients[:, 3:] = 0
+    rescaled = (factor * gradients).astype(np.float32)
+    tx = transformation(optimizers.NormalizedSGD(0.9))
+    updates, _ = follow(tx, tx.init(jnp.zeros((5, 4, 3))), rescaled, rescaled)
+    normalised = [gradient / np.sqrt(np.mean(gradient[:3] ** 2)) for gradient in gradients]
+    for count, update in enumerate(updates, start=1):
+        shares = 0.9 ** np.arange(count)[::-1]
+        mean = np.tensordot(shares / shares.sum(), np.stack(normalised[:count]), 1)
+        np.testing.assert_allclose(update, -mean, rtol=1e-4, atol=1e-6)
+
+
+def test_normalized_sgd_does_not_move_without_a_gradient():
+    tx = transformation(optimizers.NormalizedSGD())
+    zeros = jnp.zeros((2, 2, 3))
+    updates, _ = follow(tx, tx.init(zeros), [zeros, zeros], [zeros, zeros])
+    assert not np.any(updates)
+
+
 def unchanged(x):
     return x
 
 
-@pytest.mark.parametrize("optimizer", [optimizers.Adam(), optimizers.Adagrad(), optimizers.SGD()])
+@pytest.mark.parametrize(
+    "optimizer", [optimizers.Adam(), optimizers.Adagrad(), optimizers.SGD(), optimizers.NormalizedSGD()]
+)
 def test_carrying_to_the_same_size_changes_nothing(optimizer):
     gradients = np.random.default_rng(0).standard_normal((9, 5, 4, 3)).astype(np.float32)
     tx = transformation(optimizer)
@@ -148,6 +172,20 @@ def test_moments_carried_are_those_of_the_carried_gradients(optimizer):
     _, expected = follow(tx, tx.init(jnp.zeros((10, 8, 3))), fine, fine)
     moments = optimizer.carried(state, None, finer)
     jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-5), moments, expected)
+
+
+def test_the_mean_of_normalized_gradients_keeps_its_length_at_another_size():
+    def finer(gradient):
+        return jnp.repeat(jnp.repeat(gradient, 2, 0), 2, 1) / 4
+
+    gradients = np.random.default_rng(0).standard_normal((6, 5, 4, 3)).astype(np.float32)
+    optimizer = optimizers.NormalizedSGD()
+    tx = transformation(optimizer)
+    _, state = follow(tx, tx.init(jnp.zeros((5, 4, 3))), gradients, gradients)
+    fine = [np.repeat(np.repeat(gradient, 2, 0), 2, 1) for gradient in gradients]
+    _, expected = follow(tx, tx.init(jnp.zeros((10, 8, 3))), fine, fine)
+    moved = optimizer.carried(state, None, finer)
+    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-7), moved, expected)
 
 
 def walk(generator, steps, size):

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch_parity as parity
 
-from jaxnst.config.build import to_loss_weights, to_objective, to_problem
+from jaxnst.config.build import to_learning_rate, to_loss_weights, to_objective, to_problem
 from jaxnst.config.presets import PRESETS
 from jaxnst.core import objective, solver, vgg
 from jaxnst.io.weights.load import load_weights
@@ -163,7 +163,7 @@ def trajectory(config, size):
     content, style = parity.picture("content", size), parity.picture("style", size)
     targets = make_targets(problem.objective, params(), content, [style])
     inputs = solver.Inputs(
-        winograd_params(), targets, to_loss_weights(config, 1), np.float32(config.learning_rate)
+        winograd_params(), targets, to_loss_weights(config, 1), np.float32(to_learning_rate(config))
     )
     state = solver.start(problem, inputs, parity.image("photo", size), jax.random.key(0))
     step = jax.jit(solver.step, static_argnums=0)

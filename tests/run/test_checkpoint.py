@@ -234,7 +234,7 @@ def begun(pictures, tmp_path_factory):
 @pytest.mark.parametrize(
     ("changed", "message"),
     [
-        ({"learning_rate": 0.5}, "learning_rate 1.0 there and 0.5 here"),
+        ({"learning_rate": 0.5}, "learning_rate 0.0 there and 0.5 here"),
         ({"steps": 7, "style_layers": ("relu1_1",)}, "steps 6 there and 7 here, style_layers .*relu2_1"),
         ({"weights": "caffe-unit"}, "weights caffe there and caffe-unit here"),
         ({"tile": 64, "size": 96}, "tile None there and 64 here"),

@@ -1,0 +1,53 @@
+"""Every optimiser makes a picture with its default learning rate, whatever it moves."""
+
+import pytest
+
+import jaxnst
+from jaxnst.config.build import OPTIMIZERS
+
+OBJECTIVE = {"start": "content", "style_weight": 50.0, "tv_weight": 2e6, "tv_norm": "l1", "progress": False}
+"""Fixed here, so that other defaults change no factor below."""
+
+PARAMETRISATIONS = {
+    "pixels": {},
+    "fourier": {"parametrisation": "fourier"},
+    "fourier 0.5": {"parametrisation": "fourier", "fourier_decay": 0.5},
+    "decorrelated": {"decorrelate": True},
+    "fourier, decorrelated": {"parametrisation": "fourier", "decorrelate": True},
+}
+
+
+def losses(content, style, optimizer, parametrisation, size, steps):
+    """Returns the total loss at the start and after a number of steps."""
+    settings = OBJECTIVE | PARAMETRISATIONS[parametrisation]
+    result = jaxnst.stylize(content, style, optimizer=optimizer, size=size, steps=steps + 1, **settings)
+    return result.history["total"][0], result.history["total"][steps]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("parametrisation", PARAMETRISATIONS)
+@pytest.mark.parametrize("optimizer", OPTIMIZERS)
+def test_sixty_steps_lower_the_loss_to_a_tenth(optimizer, parametrisation, photo, painting):
+    first, last = losses(photo, painting, optimizer, parametrisation, 128, 60)
+    assert last < first / 10
+
+
+@pytest.mark.parametrize(
+    ("optimizer", "parametrisation"),
+    [("adam", "pixels"), ("adagrad", "pixels"), ("sgd", "pixels"), ("adam", "fourier, decorrelated")],
+)
+def test_fifteen_steps_lower_the_loss_to_a_third(optimizer, parametrisation, photo, painting):
+    first, last = losses(photo, painting, optimizer, parametrisation, 64, 15)
+    assert last < first / 3
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "names",
+    [("astronaut", "great_wave"), ("chelsea", "village_street_in_auvers"), ("chelsea", "great_wave")],
+)
+def test_adam_ends_within_one_and_a_half_of_lbfgs(names, photo):
+    pictures = [photo.with_name(f"{name}.jpg") for name in names]
+    _, lbfgs = losses(*pictures, "lbfgs", "pixels", 128, 60)
+    _, adam = losses(*pictures, "adam", "pixels", 128, 60)
+    assert adam <= 1.5 * lbfgs
