@@ -134,7 +134,7 @@ def optimise(work: Work, hooks: Sequence[Hook], resume: SavedState | None = None
                 continue
             if state.scale < index:
                 scale = work.enter(index)
-                state = scale.steps.carry(work.sizes[state.scale], scale.size, state)
+                state = scale.carry(work.sizes[state.scale], state)
             while state.step < end and not ended:
                 state, losses = scale.step(state)
                 ended = steps_done.add(

@@ -12,7 +12,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxnst.config.build import to_transforms
-from jaxnst.core import color, objective, solver, transforms
+from jaxnst.core import color, objective, parametrisation, solver, transforms
 from jaxnst.io import images, masks
 from jaxnst.run.networks import step_params
 from jaxnst.run.plan import Plan, style_size
@@ -37,12 +37,15 @@ class Scale:
       steps: how steps are done.
       inputs: what a step takes beside the state, placed for `steps`.
       first: makes the first picture and the random key, for a run that starts here.
+      detail: of the content picture, for a run that arrives here from a smaller scale; None: nothing is
+        added to its picture.
     """
 
     size: Size
     steps: Steps
     inputs: solver.Inputs
     first: Callable[[], tuple[Any, PRNGKeyArray]]
+    detail: Any = None
 
     def start(self) -> State:
         """Makes the state of a run that begins at this scale."""
@@ -51,6 +54,10 @@ class Scale:
     def step(self, state: State) -> tuple[State, Losses]:
         """Does one step; returns the state after it and the losses before it."""
         return self.steps.step(self.size, self.inputs, state)
+
+    def carry(self, old: Size, state: State) -> State:
+        """Takes a state from the scale before, of the size `old`, to this one."""
+        return self.steps.carry(old, self.size, state, self.detail)
 
     def picture(self, state: State) -> Array:
         """Makes the picture of a state, not clipped, on the device."""
@@ -87,7 +94,16 @@ def scale_of(plan: Plan, index: int) -> Scale:
     size = plan.sizes[index]
     photo = photo_at(plan, size)
     inputs = plan.steps.put(inputs_at(plan, size, photo))
-    return Scale(size, plan.steps, inputs, partial(first_of, plan, size, photo))
+    return Scale(
+        size, plan.steps, inputs, partial(first_of, plan, size, photo), detail_at(plan, index, photo)
+    )
+
+
+def detail_at(plan: Plan, index: int, photo: Photo) -> Photo:
+    """Computes the detail of the content that the scale before cannot show, if the settings ask for it."""
+    if photo is None or not plan.config.content_detail or index == 0:
+        return None
+    return finer_detail(photo, plan.sizes[index - 1])
 
 
 def photo_at(plan: Plan, size: Size) -> Photo:
@@ -100,7 +116,7 @@ def inputs_at(plan: Plan, size: Size, photo: Photo) -> solver.Inputs:
     return solver.Inputs(
         step_params(plan.config, plan.params),
         targets_at(plan, size, photo),
-        plan.loss_weights,
+        plan.loss_weights_at(size),
         jnp.float32(plan.config.learning_rate),
         render_at(plan, photo),
         to_transforms(plan.config),
@@ -164,6 +180,11 @@ def _first_picture(plan: Plan, size: Size, photo: Photo) -> Float[np.ndarray, "h
     def blend() -> np.ndarray:
         return np.float32(config.blend) * content() + np.float32(1 - config.blend) * _noise(size, config.seed)
 
+    def detail() -> np.ndarray:
+        coarse = tuple(max(1, side // 2) for side in size)
+        mean = np.mean([style.mean(axis=(0, 1)) for style in plan.styles], axis=0)
+        return finer_detail(content(), coarse) + mean.astype(np.float32)
+
     starts = {
         "content": content,
         "style": lambda: images.resize(plan.styles[0], size),
@@ -171,10 +192,17 @@ def _first_picture(plan: Plan, size: Size, photo: Photo) -> Float[np.ndarray, "h
         "black": lambda: np.zeros((*size, 3), np.float32),
         "white": lambda: np.ones((*size, 3), np.float32),
         "blend": blend,
+        "detail": detail,
     }
     if plan.start is not None:
         return images.resize(plan.start, size)
     return starts[config.start]()
+
+
+def finer_detail(image: Float[np.ndarray, "h w 3"], size: Size) -> Float[np.ndarray, "h w 3"]:
+    """Computes what a picture of a smaller size cannot show: a level of a Laplacian pyramid."""
+    coarse = parametrisation.resized(jnp.asarray(image), size)
+    return image - np.asarray(parametrisation.resized(coarse, (image.shape[0], image.shape[1])))
 
 
 def _noise(size: Size, seed: int) -> Float[np.ndarray, "h w 3"]:

@@ -27,7 +27,7 @@ from jaxnst.run.loop import Hook, optimise
 from jaxnst.run.memory_budget import NETWORK_BYTES, available_bytes, estimate_bytes
 from jaxnst.run.plan import Plan
 from jaxnst.run.result import NO_FIRST_LOSS, Result
-from jaxnst.run.scale import Scale, Work, first_of, inputs_at, photo_at, render_at, target_shapes
+from jaxnst.run.scale import Scale, Work, detail_at, first_of, inputs_at, photo_at, render_at, target_shapes
 from jaxnst.run.steps import for_lanes
 
 if TYPE_CHECKING:
@@ -57,6 +57,7 @@ def program(plan: Plan) -> Hashable:
         tuple(target_shapes(plan, size) for size in plan.sizes),
         tuple(plan.ends),
         jax.tree.structure(render_at(plan, photo_at(plan, plan.sizes[0]))) if photo_counts else None,
+        config.content_detail,
         jax.tree.structure((plan.loss_weights, to_transforms(config))),
         (plan.weights.name, plan.weights.sha256, to_precision(config)),
     )
@@ -183,7 +184,9 @@ def _scale_of_lanes(plans: Sequence[Plan], index: int) -> Scale:
     size = plans[0].sizes[index]
     inputs, axes = _joined(plans, size)
     steps = for_lanes(plans[0].steps, axes)
-    return Scale(size, steps, steps.put(inputs), partial(_first_of_lanes, plans, size))
+    details = [detail_at(plan, index, photo_at(plan, size)) for plan in plans]
+    detail = None if details[0] is None else np.stack(details)
+    return Scale(size, steps, steps.put(inputs), partial(_first_of_lanes, plans, size), detail)
 
 
 def _first_of_lanes(plans: Sequence[Plan], size: tuple[int, int]) -> tuple[np.ndarray, PRNGKeyArray]:
@@ -206,7 +209,7 @@ def _joined(plans: Sequence[Plan], size: tuple[int, int]) -> tuple[solver.Inputs
         lanes.append(
             by_pictures[key]._replace(
                 params=by_pictures[next(iter(by_pictures))].params,
-                loss_weights=plan.loss_weights,
+                loss_weights=plan.loss_weights_at(size),
                 learning_rate=jnp.float32(plan.config.learning_rate),
                 transforms=to_transforms(plan.config),
             )
