@@ -123,7 +123,14 @@ def _check_lengths(config: Config) -> None:
 
 
 def _check_ranges(config: Config) -> None:
-    for name, least in (("size", 1), ("steps", 1), ("start_size", 0), ("history_size", 1), ("seed", 0), ("samples", 16)):
+    for name, least in (
+        ("size", 1),
+        ("steps", 1),
+        ("start_size", 0),
+        ("history_size", 1),
+        ("seed", 0),
+        ("samples", 16),
+    ):
         if getattr(config, name) < least:
             raise InputError(f"{name}: {getattr(config, name)} is too small; the least is {least}.")
     if config.seed >= 2**32:
@@ -215,7 +222,9 @@ def _check_hypercolumns(config: Config) -> None:
     if not config.hypercolumns:
         unusable = [name for name in NEED_HYPERCOLUMNS if name in config.statistic]
         if unusable:
-            raise InputError(f"statistic: {unusable[0]} compares hypercolumns only; set hypercolumns to True.")
+            raise InputError(
+                f"statistic: {unusable[0]} compares hypercolumns only; set hypercolumns to True."
+            )
         if config.style_rotations:
             raise InputError("style_rotations: it works with hypercolumns only; set hypercolumns to True.")
         return

@@ -66,14 +66,14 @@ def grid(
 def sample(
     values: Float[Array, "h w c"],
     positions: tuple[Float[Array, " rows"], Float[Array, " columns"]],
-    stride: int = 1,
+    size: tuple[int, int],
 ) -> Float[Array, "rows columns c"]:
-    """Interpolates bilinearly between the positions of a layer, as if it were enlarged to the picture's size.
+    """Interpolates bilinearly between the positions of a layer that is enlarged to the picture's size.
 
     Args:
       values: features of a layer, `[H_l, W_l, C_l]`.
       positions: from `grid`.
-      stride: distance of the layer's positions, in pixels of the picture.
+      size: height and width of the picture, in pixels.
 
     Returns:
       The values at each crossing.
@@ -81,15 +81,16 @@ def sample(
     # Products with matrices of few nonzero elements; gathering is slow on accelerators, and so is its
     # gradient on a CPU.
     rows, columns = (
-        _tents(middles, side, stride) for middles, side in zip(positions, values.shape[:2], strict=True)
+        _tents((middles + 0.5) * (side / pixels) - 0.5, side)
+        for middles, side, pixels in zip(positions, values.shape[:2], size, strict=True)
     )
     at_rows = jnp.einsum("ih,hwc->iwc", rows, wide(values), precision="highest")
     return jnp.einsum("jw,iwc->ijc", columns, at_rows, precision="highest")
 
 
-def _tents(middles: Float[Array, " n"], side: int, stride: int) -> Float[Array, "n side"]:
-    places = jnp.clip((middles + 0.5) / stride - 0.5, 0, side - 1)
-    return jnp.maximum(1 - jnp.abs(places[:, None] - jnp.arange(side)), 0)
+def _tents(places: Float[Array, " n"], side: int) -> Float[Array, "n side"]:
+    inside = jnp.clip(places, 0, side - 1)
+    return jnp.maximum(1 - jnp.abs(inside[:, None] - jnp.arange(side)), 0)
 
 
 def join(view: View, layers: Sequence[str], samples: int = SAMPLES) -> View:
@@ -116,16 +117,17 @@ def join(view: View, layers: Sequence[str], samples: int = SAMPLES) -> View:
 
 
 def _join_one(view: View, layers: Sequence[str], samples: int) -> View:
-    positions = grid((view.image.shape[0], view.image.shape[1]), samples, view.key)
+    size = (view.image.shape[0], view.image.shape[1])
+    positions = grid(size, samples, view.key)
     if layers:
-        parts = [sample(view.features[layer], positions, vgg.stride(layer)) for layer in layers]
+        parts = [sample(view.features[layer], positions, size) for layer in layers]
     else:
         colors = jnp.matmul(view.image, jnp.asarray(YUV.T, view.image.dtype), precision="highest")
-        parts = [sample(colors, positions)]
+        parts = [sample(colors, positions, size)]
     guides = []
     for region in view.guides:
-        layer, guide = next(iter(region.items()))
-        guides.append({COLUMNS: sample(guide[..., None], positions, vgg.stride(layer))[..., 0]})
+        guide = next(iter(region.values()))
+        guides.append({COLUMNS: sample(guide[..., None], positions, size)[..., 0]})
     return View(view.image, {COLUMNS: jnp.concatenate(parts, axis=-1)}, guides)
 
 
@@ -218,8 +220,7 @@ class SelfSimilarity:
         return sums
 
     def _relative_distances(self, columns: Float[Array, "n c"]) -> Float[Array, "n n"]:
-        # Rounding makes the distance to oneself tiny, of either sign.
-        distances = jnp.maximum(cosine_distances(columns, columns), 0)
+        distances = cosine_distances(columns, columns)
         return distances / jnp.maximum(jnp.sum(distances, axis=0), 1e-6)
 
 

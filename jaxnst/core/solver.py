@@ -124,7 +124,14 @@ def step(problem: Problem, inputs: Inputs, state: State, look: Look = view) -> t
     def losses_at(variable: Array) -> tuple[Array, Losses]:
         image = picture(problem, inputs, variable)
         losses = evaluate(
-            problem.objective, inputs.params, inputs.targets, inputs.loss_weights, image, window, look, sample_key
+            problem.objective,
+            inputs.params,
+            inputs.targets,
+            inputs.loss_weights,
+            image,
+            window,
+            look,
+            sample_key,
         )
         return losses["total"], losses
 

@@ -107,7 +107,7 @@ class NearestFeatures:
 
 def cosine_distances(a: Float[Array, "m c"], b: Float[Array, "n c"]) -> Float[Array, "m n"]:
     """Computes `1 - cos(a_i, b_j)`; it is 1, with a gradient of zero, where a vector is zero."""
-    return 1 - jnp.matmul(unit(a), unit(b).T, precision="highest")
+    return jnp.maximum(1 - jnp.matmul(unit(a), unit(b).T, precision="highest"), 0)
 
 
 def euclidean_distances(a: Float[Array, "m c"], b: Float[Array, "n c"]) -> Float[Array, "m n"]:
@@ -138,7 +138,9 @@ class RelaxedEMD:
 
     def distance(self, summary: Region, target: Region) -> Float[Array, ""]:
         """Returns the larger mean, weighted by the guides; positions outside a region are no one's nearest."""
-        ours, theirs = (region.features.reshape(-1, region.features.shape[-1]) for region in (summary, target))
+        ours, theirs = (
+            region.features.reshape(-1, region.features.shape[-1]) for region in (summary, target)
+        )
         shares, style_shares = summary.guide.reshape(-1), target.guide.reshape(-1)
         costs = self.distances(ours, theirs)
         to_style = jnp.min(jnp.where(style_shares > 0, costs, jnp.inf), axis=1)
