@@ -210,7 +210,7 @@ def _floats(values: Any) -> Any:
     return np.asarray(values, np.float32)
 
 
-def _spread(values: Iterable[Any], layers: tuple[str, ...]) -> tuple[Any, ...]:
+def _spread(values: Iterable[Any], layers: tuple[Any, ...]) -> tuple[Any, ...]:
     """Returns one value for each layer, where a single value stands for all."""
     values = tuple(values)
     return values * len(layers) if len(values) == 1 else values

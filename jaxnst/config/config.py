@@ -117,7 +117,8 @@ class Config:
     style_rotations: bool = False
     """With hypercolumns: see each style picture also turned by 90, 180 and 270 degrees."""
     content_share: float = 0.25
-    """With statistic neighbors: share of the content in the features for which neighbours are sought, 0 to 1."""
+    """With statistic neighbors: share of the content in the features for which neighbours are sought, 0 to
+    1."""
     gram: str = "chw"
     """Normalisation of the gram and covariance losses: gatys, hw, chw or dhw. Each needs another style
     weight."""

@@ -174,7 +174,7 @@ PRESETS |= {
     # Kolkin et al. 2022, Neural neighbor style transfer, the variant that optimises.
     "nnst": Config(
         weights="caffe-unit",
-        content_layers=HYPERCOLUMN_TO_BLOCK_4,
+        content_layers=(),
         style_layers=HYPERCOLUMN_TO_BLOCK_4,
         hypercolumns=True,
         statistic=("neighbors",),

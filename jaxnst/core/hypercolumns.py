@@ -1,7 +1,7 @@
 """Terms that compare hypercolumns: the features of several layers at one position, joined to one vector.
 
-They look at a grid of positions, and between the positions of a layer they interpolate. A run draws a new grid
-at each step: each row of it lies somewhere within its own strip of the picture, and so does each column.
+They look at a grid of positions, and between the positions of a layer they interpolate. A run draws a new
+grid at each step: each row of it lies somewhere within its own strip of the picture, and so does each column.
 
 Source: Hariharan et al. 2015, Hypercolumns for object segmentation and fine-grained localization.
 """
@@ -287,7 +287,7 @@ class Neighbors:
         )
 
     def sums(self, picture: View, target: NeighborTarget) -> Any:
-        """Returns hypercolumns of the picture and of the content, and for each style the positions' shares."""
+        """Returns hypercolumns of the picture and of the content, and the positions' shares of each style."""
         ours = join(picture, self.layers, self.samples)
         content = join(picture._replace(features=target.content), self.layers, self.samples)
         shares = tuple(ours.guide(COLUMNS, index).reshape(-1) for index in range(len(target.styles)))
@@ -322,7 +322,9 @@ class Neighbors:
             similarity = jnp.where(split > 0, product * _inverse_length(candidates[:, layer]), joint)
             nearest = jnp.argmax(jnp.where(style_shares > 0, similarity, -jnp.inf), axis=1)
             neighbors.append(theirs[nearest, layer])
-        by_layer = [_cosine_error(ours[:, part], near) for part, near in zip(layers, neighbors, strict=True)]
+        by_layer = [
+            _cosine_error(ours[:, layer], near) for layer, near in zip(layers, neighbors, strict=True)
+        ]
         whole = _cosine_error(ours, jnp.concatenate(neighbors, axis=-1))
         return jnp.where(split > 0, jnp.mean(jnp.stack(by_layer), axis=0), whole)
 

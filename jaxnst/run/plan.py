@@ -196,7 +196,7 @@ def prepare(
 _NEEDS: tuple[tuple[str, str, Callable[[Config], bool]], ...] = (
     ("content", "start", lambda config: config.start in ("content", "blend", "detail")),
     ("content", "content_detail", lambda config: config.content_detail),
-    ("content", "statistic", lambda config: NEIGHBORS in config.statistic and config.style_layers),
+    ("content", "statistic", lambda config: NEIGHBORS in config.statistic),
     ("content", "color", lambda config: config.color != "style"),
     ("content", "laplacian_weight", lambda config: config.laplacian_weight > 0),
     ("style", "start", lambda config: config.start in ("style", "detail")),

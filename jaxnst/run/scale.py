@@ -181,7 +181,7 @@ def _first_picture(plan: Plan, size: Size, photo: Photo) -> Float[np.ndarray, "h
         return np.float32(config.blend) * content() + np.float32(1 - config.blend) * _noise(size, config.seed)
 
     def detail() -> np.ndarray:
-        coarse = tuple(max(1, side // 2) for side in size)
+        coarse = max(1, size[0] // 2), max(1, size[1] // 2)
         mean = np.mean([style.mean(axis=(0, 1)) for style in plan.styles], axis=0)
         return finer_detail(content(), coarse) + mean.astype(np.float32)
 

@@ -185,7 +185,8 @@ def _scale_of_lanes(plans: Sequence[Plan], index: int) -> Scale:
     inputs, axes = _joined(plans, size)
     steps = for_lanes(plans[0].steps, axes)
     details = [detail_at(plan, index, photo_at(plan, size)) for plan in plans]
-    detail = None if details[0] is None else np.stack(details)
+    added = [detail for detail in details if detail is not None]  # all or none: `program` has looked
+    detail = np.stack(added) if added else None
     return Scale(size, steps, steps.put(inputs), partial(_first_of_lanes, plans, size), detail)
 
 

@@ -144,7 +144,7 @@ def test_a_pyramid_decodes_to_the_picture(parts, shape):
 
 
 def test_a_number_of_a_coarse_level_moves_a_large_area():
-    """Level 3 of 48x40 has 6x5 positions, each 8x8 pixels large; it begins below the levels of 24 and 12 rows."""
+    """Level 3 of 48x40 has 6x5 positions of 8x8 pixels each; it is below levels of 24 and 12 rows."""
     variable = jnp.zeros((48, 60, 3)).at[24 + 12 + 2, 40 + 3, 1].set(1.0)
     image = np.asarray(LaplacianPyramid().decode(variable))
     rows, columns = np.nonzero(image[..., 1] > 0.01)

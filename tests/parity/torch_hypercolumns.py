@@ -5,11 +5,12 @@ Kolkin et al. 2022, Neural neighbor style transfer. Columns are tensors [n, d].
 """
 
 import torch
-import torch.nn.functional as F
 import torch_reference as reference
+from torch.nn import functional
 
-STROTSS_LAYERS = "relu1_1 relu1_2 relu2_1 relu2_2 relu3_1 relu3_2 relu3_4 relu4_1 relu5_1".split()
-NNST_LAYERS = "relu1_1 relu1_2 relu2_1 relu2_2 relu3_1 relu3_2 relu3_4 relu4_1 relu4_2 relu4_4".split()
+TO_BLOCK_3 = ("relu1_1", "relu1_2", "relu2_1", "relu2_2", "relu3_1", "relu3_2", "relu3_4")
+STROTSS_LAYERS = (*TO_BLOCK_3, "relu4_1", "relu5_1")
+NNST_LAYERS = (*TO_BLOCK_3, "relu4_1", "relu4_2", "relu4_4")
 CAFFE_TO_UNIT = 1 / (255 * 0.226)
 """The presets use features of the size of torchvision's, whose input has a standard deviation of one."""
 
@@ -18,14 +19,12 @@ CAFFE_TO_UNIT = 1 / (255 * 0.226)
 
 
 def at_positions(maps, size, rows, columns):
-    """Samples feature maps [C, H_l, W_l], enlarged bilinearly to `size`, at the crossings of rows and columns."""
+    """Samples maps [C, H_l, W_l], enlarged bilinearly to `size`, at the crossings of rows and columns."""
     y = (2 * rows + 1) / size[0] - 1
     x = (2 * columns + 1) / size[1] - 1
     grid = torch.stack(torch.meshgrid(y, x, indexing="ij")[::-1], dim=-1)[None]
-    sampled = [
-        F.grid_sample(values[None], grid.to(values.dtype), padding_mode="border", align_corners=False)[0]
-        for values in maps
-    ]
+    options = {"padding_mode": "border", "align_corners": False}
+    sampled = [functional.grid_sample(values[None], grid.to(values.dtype), **options)[0] for values in maps]
     return torch.cat(sampled).flatten(1).T
 
 
@@ -38,7 +37,7 @@ def columns_of(network, image, layers, positions):
 
 
 def cosine_distance(a, b):
-    return 1 - F.normalize(a, dim=1) @ F.normalize(b, dim=1).T
+    return 1 - functional.normalize(a, dim=1) @ functional.normalize(b, dim=1).T
 
 
 def relaxed_emd(costs):
@@ -82,7 +81,7 @@ def neighbor_loss(ours, content, style, share, widths=None):
         return sum(neighbor_loss(*part, share) for part in parts) / len(widths)
     query = (share * content + (1 - share) * ours).detach()
     nearest = cosine_distance(query - query.mean(0), style - style.mean(0)).argmin(dim=1)
-    return (1 - F.cosine_similarity(ours, style[nearest], dim=1)).mean()
+    return (1 - functional.cosine_similarity(ours, style[nearest], dim=1)).mean()
 
 
 # ---- presets ----
@@ -117,7 +116,7 @@ def nnst(network, image, content, style, positions, positions_of, split):
 
 def resized(image, size):
     nchw = image.permute(2, 0, 1)[None]
-    small = F.interpolate(nchw, size=size, mode="bilinear", antialias=True, align_corners=False)
+    small = functional.interpolate(nchw, size=size, mode="bilinear", antialias=True, align_corners=False)
     return small[0].permute(1, 2, 0)
 
 

@@ -137,7 +137,7 @@ class RelaxedEMD:
         return Region(wide(features), guide)
 
     def distance(self, summary: Region, target: Region) -> Float[Array, ""]:
-        """Returns the larger mean, weighted by the guides; positions outside a region are no one's nearest."""
+        """Returns the larger mean, weighted by guides; positions outside a region are no one's nearest."""
         ours, theirs = (
             region.features.reshape(-1, region.features.shape[-1]) for region in (summary, target)
         )
