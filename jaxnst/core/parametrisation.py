@@ -149,7 +149,7 @@ class LaplacianPyramid:
             row += rows
         image, *finer = [variable[:, :width], *coarser][::-1]
         for level in finer:
-            image = level + resized(image, (level.shape[0], level.shape[1]))
+            image = level + _resized(image, (level.shape[0], level.shape[1]))
         return image
 
     def encode(self, image: Float[Array, "h w 3"]) -> Float[Array, "h v 3"]:
@@ -158,8 +158,8 @@ class LaplacianPyramid:
         levels = [image]
         for size in self._sizes(height, width)[1:]:
             finer = levels[-1]
-            coarser = resized(finer, size)
-            levels[-1:] = [finer - resized(coarser, (finer.shape[0], finer.shape[1])), coarser]
+            coarser = _resized(finer, size)
+            levels[-1:] = [finer - _resized(coarser, (finer.shape[0], finer.shape[1])), coarser]
         strip, row = jnp.zeros((height, width // 2, 3), image.dtype), 0
         for level in levels[1:]:
             strip = strip.at[row : row + level.shape[0], : level.shape[1]].set(level)
@@ -171,7 +171,7 @@ class LaplacianPyramid:
         return [size for size in sizes if min(size) > 0]
 
 
-def resized(image: Float[Array, "h w c"], size: tuple[int, int]) -> Float[Array, "h2 w2 c"]:
+def _resized(image: Float[Array, "h w c"], size: tuple[int, int]) -> Float[Array, "h2 w2 c"]:
     """Resamples an image bilinearly; antialiased where it gets smaller."""
     return jax.image.resize(image, (*size, image.shape[-1]), "linear")
 

@@ -12,7 +12,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxnst.config.build import to_transforms
-from jaxnst.core import color, objective, parametrisation, solver, transforms
+from jaxnst.core import color, objective, solver, transforms
 from jaxnst.io import images, masks
 from jaxnst.run.networks import step_params
 from jaxnst.run.plan import Plan, style_size
@@ -200,9 +200,9 @@ def _first_picture(plan: Plan, size: Size, photo: Photo) -> Float[np.ndarray, "h
 
 
 def finer_detail(image: Float[np.ndarray, "h w 3"], size: Size) -> Float[np.ndarray, "h w 3"]:
-    """Computes what a picture of a smaller size cannot show: a level of a Laplacian pyramid."""
-    coarse = parametrisation.resized(jnp.asarray(image), size)
-    return image - np.asarray(parametrisation.resized(coarse, (image.shape[0], image.shape[1])))
+    """Computes what a picture of a smaller size cannot show, after `solver.carry` has enlarged it."""
+    enlarged = jax.image.resize(jnp.asarray(images.resize(image, size)), image.shape, "lanczos3")
+    return image - np.asarray(enlarged)
 
 
 def _noise(size: Size, seed: int) -> Float[np.ndarray, "h w 3"]:
