@@ -149,13 +149,16 @@ HYPERCOLUMN_TO_BLOCK_4 = (*RELU_1_TO_5, "relu3_2", "relu3_4", "relu4_1", "relu4_
 
 PRESETS |= {
     # Kolkin, Salavon and Shakhnarovich 2019, Style transfer by relaxed optimal transport and self-similarity.
-    # The content's weight falls from 16 to 4 in three scales, the palette's grows from 1/16 to 1/4.
+    # The content's weight falls from 16 to 4 in three scales, the palette's grows from 1/16 to 1/4. Means and
+    # covariances count a tenth, not as much as the earth mover's distance: they are that much larger with our
+    # network, and with a weight of 1 no face is left.
     "strotss": Config(
         weights="caffe-unit",
         content_layers=HYPERCOLUMN_TO_5_1,
         style_layers=HYPERCOLUMN_TO_5_1,
         hypercolumns=True,
         statistic=("remd", "mean_covariance"),
+        style_layer_weights=(1.0, 0.1),
         content_loss="self_similarity",
         content_weight=16.0,
         content_decay=0.5,

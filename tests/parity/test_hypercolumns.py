@@ -84,6 +84,7 @@ def test_losses_of_a_scale(preset, scale):
     assert parity.relative_error(computed["gradient"], expected["gradient"]) <= 1e-2
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("preset", "scale"), CASES)
 def test_gradients_in_double_precision(preset, scale):
     """In float64 no tie of two neighbours is close enough to matter; the weights are exact to 1e-7."""
@@ -101,7 +102,7 @@ def test_gradients_in_double_precision(preset, scale):
 def test_levels_of_the_laplacian_pyramid(size):
     image = np.random.default_rng(0).random((*size, 3))
     with jax.enable_x64(True):
-        variable = np.asarray(parametrisation.LaplacianPyramid().encode(jnp.asarray(image)))
+        variable = np.asarray(jax.jit(parametrisation.LaplacianPyramid().encode)(jnp.asarray(image)))
     finest, *coarser = reference.pyramid(torch.tensor(image))
     np.testing.assert_allclose(variable[:, : size[1]], finest, atol=1e-12)
     row = 0

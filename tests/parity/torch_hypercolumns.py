@@ -93,7 +93,7 @@ def strotss(network, image, content, style, positions, style_positions, content_
     photo = columns_of(network, content, STROTSS_LAYERS, positions)
     parts = {
         "content": self_similarity(ours, photo),
-        "style": relaxed_emd(cosine_distance(ours, theirs)) + moments(ours, theirs),
+        "style": relaxed_emd(cosine_distance(ours, theirs)) + 0.1 * moments(ours, theirs),
         "palette": palette(colors_of(image, positions), colors_of(style, style_positions)),
     }
     total = content_weight * parts["content"] + parts["style"] + parts["palette"] / content_weight
