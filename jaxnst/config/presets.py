@@ -174,7 +174,8 @@ PRESETS |= {
         steps=600,
         clamp=False,
     ),
-    # Kolkin et al. 2022, Neural neighbor style transfer, the variant that optimises.
+    # Kolkin et al. 2022, Neural neighbor style transfer, the variant that optimises. Cosine distances say
+    # nothing of how strong colours are; the paper corrects them at the end, here the palette counts instead.
     "nnst": Config(
         weights="caffe-unit",
         content_layers=(),
@@ -185,6 +186,7 @@ PRESETS |= {
         content_share=0.25,
         content_weight=0.0,
         style_weight=1.0,
+        palette_weight=1.0,
         tv_weight=0.0,
         optimizer="adam",
         learning_rate=0.002,

@@ -164,7 +164,9 @@ class StyleColumns:
         return Style((COLUMNS,) * len(self.statistics), self.statistics, self.name)
 
     def _seen(self, view: View) -> View:
-        return join(view, () if self.colors else self.layers, self.samples)
+        if self.colors:
+            return join(view._replace(turned=()), (), self.samples)
+        return join(view, self.layers, self.samples)
 
     def target(self, content: View | None, styles: Sequence[View]) -> StyleTarget:
         """Computes the statistics of every style picture."""

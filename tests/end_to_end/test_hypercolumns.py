@@ -13,6 +13,8 @@ from jaxnst.run.vectorised import program, run_plans
 SHALLOW = {
     "size": 32,
     "steps": 4,
+    "weights": "caffe-unit",
+    "style_weight": 1.0,
     "content_layers": ("relu2_1",),
     "style_layers": ("relu1_1", "relu2_1"),
     "hypercolumns": True,
@@ -23,6 +25,7 @@ SHALLOW = {
 }
 STROTSS = {
     "statistic": ("remd", "mean_covariance"),
+    "style_layer_weights": (1.0, 0.1),
     "content_loss": "self_similarity",
     "palette_weight": 0.1,
     "optimizer": "rmsprop",
@@ -50,9 +53,9 @@ def test_a_picture_with_the_paintings_colours_and_the_photos_shapes(photo, paint
     content = resize(content, fit_size(content.shape[:2], 64))
     before = np.abs(quantiles(content) - quantiles(style)).mean()
     after = np.abs(quantiles(result.array) - quantiles(style)).mean()
-    assert after < 0.5 * before
+    assert after < 0.75 * before
     assert np.mean(structure(result.array) * structure(content)) > 0.5
-    assert result.history["style"][-1] < 0.6 * result.history["style"][0]
+    assert result.history["style"][-1] < 0.8 * result.history["style"][0]
 
 
 def test_the_detail_of_the_content_comes_back_at_the_next_scale(photo):
@@ -101,16 +104,16 @@ def test_places_without_style_stay_the_photo(photo, painting, settings):
 @pytest.mark.parametrize("settings", [STROTSS, NNST], ids=["strotss", "nnst"])
 def test_lanes_are_the_runs_that_they_would_be_alone(photo, painting, settings):
     scales = {"start_size": 16, "start": "detail", "content_detail": True, "precision": "float32"}
-    lanes = [{"content_decay": 0.5, "content_share": 0.5}, {"content_weight": 4.0}]
+    lanes = [{"content_decay": 0.5, "content_share": 0.9}, {"content_weight": 16.0, "seed": 3}]
     plans = [
         prepare(Pictures(photo, [painting]), jaxnst.Config(**SHALLOW | settings | scales | lane).checked())
         for lane in lanes
     ]
     assert program(plans[0]) == program(plans[1])
-    together = run_plans(plans)
-    for plan, result in zip(plans, together, strict=True):
-        np.testing.assert_allclose(result.array, run_plan(plan).array, atol=5e-3)
-    assert np.abs(together[0].array - together[1].array).mean() > 1e-3
+    together = [result.array for result in run_plans(plans)]
+    alone = [run_plan(plan).array for plan in plans]
+    error = max(np.abs(a - b).mean() for a, b in zip(together, alone, strict=True))
+    assert error < 0.05 * np.abs(alone[0] - alone[1]).mean()
 
 
 @pytest.mark.parametrize("preset", ["strotss", "nnst"])

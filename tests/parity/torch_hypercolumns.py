@@ -107,8 +107,11 @@ def nnst(network, image, content, style, positions, positions_of, split):
     theirs = torch.cat([columns_of(network, x, NNST_LAYERS, positions_of(x.shape[:2])) for x in turned])
     features = reference.features(network, style, NNST_LAYERS)
     widths = [features[layer].shape[0] for layer in NNST_LAYERS] if split else None
-    loss = neighbor_loss(ours, photo, theirs, 0.25, widths)
-    return {"total": loss, "style": loss}
+    parts = {
+        "style": neighbor_loss(ours, photo, theirs, 0.25, widths),
+        "palette": palette(colors_of(image, positions), colors_of(style, positions_of(style.shape[:2]))),
+    }
+    return {"total": sum(parts.values()), **parts}
 
 
 # ---- the pyramid ----
