@@ -66,12 +66,12 @@ def evaluate(
     array = images.read_image(image, "image")
     size = (array.shape[0], array.shape[1])
     config = config.replace(size=max(size), start_size=0, scale_steps=(), start="black", random_shift=1.0)
-    config = config.replace(precision="float32")
+    config = config.replace(precision="float32", content_detail=False)
     check_large_enough(config, *size, argument="image")
     pictures, config = gather(content, style, content_masks, style_masks, config)
     plan = prepare(pictures, config, size, tile)
     targets = targets_at(plan, size, photo_at(plan, size))
-    losses = plan.steps.losses(plan.params, targets, plan.loss_weights, jnp.asarray(array))
+    losses = plan.steps.losses(plan.params, targets, plan.loss_weights_at(plan.sizes[-1]), jnp.asarray(array))
     return {name: float(losses[name]) for name in plan.steps.problem.objective.names}
 
 

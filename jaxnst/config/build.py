@@ -11,8 +11,10 @@ import numpy as np
 
 from jaxnst.core import color, guides, losses, optimizers, parametrisation, solver, terms, transforms, vgg
 from jaxnst.core.conv import EXACT
+from jaxnst.core.hypercolumns import Neighbors, NeighborWeights, SelfSimilarity, StyleColumns
 from jaxnst.core.objective import LossWeights, Objective, TermWeights
 from jaxnst.core.statistics import STATISTICS, Histogram
+from jaxnst.core.statistics.nearest import RelaxedEMD, euclidean_distances
 from jaxnst.errors import InputError
 
 if TYPE_CHECKING:
@@ -30,15 +32,17 @@ OPTIMIZERS: Mapping[str, Callable[[Config], Optimizer]] = {
     ),
     "adam": lambda config: optimizers.Adam(),
     "adagrad": lambda config: optimizers.Adagrad(),
+    "rmsprop": lambda config: optimizers.RMSprop(),
     # No rate of plain gradient descent suits two objectives, so the default rate is one of normalised steps.
     "sgd": lambda config: optimizers.SGD() if config.learning_rate else optimizers.NormalizedSGD(),
 }
 
 LEARNING_RATES: Mapping[str, Mapping[str, float]] = {
-    "lbfgs": {"pixels": 1.0, "fourier": 1.0},
-    "adam": {"pixels": 0.1, "fourier": 0.1},
-    "adagrad": {"pixels": 0.4, "fourier": 0.4},
-    "sgd": {"pixels": 0.03, "fourier": 0.03},
+    "lbfgs": {"pixels": 1.0, "fourier": 1.0, "laplacian": 1.0},
+    "adam": {"pixels": 0.1, "fourier": 0.1, "laplacian": 0.02},
+    "adagrad": {"pixels": 0.4, "fourier": 0.4, "laplacian": 0.1},
+    "rmsprop": {"pixels": 0.02, "fourier": 0.02, "laplacian": 0.005},
+    "sgd": {"pixels": 0.03, "fourier": 0.03, "laplacian": 0.03},
 }
 """The learning rates that stand for `learning_rate` 0, by optimiser and parametrisation.
 
@@ -47,6 +51,7 @@ docs/controls.md has the measurements."""
 PARAMETRISATIONS: Mapping[str, Callable[[Config], tuple[parametrisation.Parametrisation, ...]]] = {
     "pixels": lambda config: (),
     "fourier": lambda config: (parametrisation.Fourier(config.fourier_decay),),
+    "laplacian": lambda config: (parametrisation.LaplacianPyramid(),),
 }
 
 COLORS: Mapping[str, Callable[[np.ndarray, np.ndarray], np.ndarray] | None] = {
@@ -55,6 +60,15 @@ COLORS: Mapping[str, Callable[[np.ndarray, np.ndarray], np.ndarray] | None] = {
     **color.COLOR_TRANSFERS,
 }
 """For each value of `color` how the style picture gets the content's colours, `(style, content) -> style`."""
+
+SELF_SIMILARITY = "self_similarity"
+"""The value of `content_loss` that compares no features of two pictures."""
+
+NEIGHBORS = "neighbors"
+"""The value of `statistic` that is a term of its own, because it looks at the content too."""
+
+NEED_HYPERCOLUMNS = ("remd", NEIGHBORS)
+"""Statistics that compare too many positions for whole layers."""
 
 PRECISIONS = ("auto", "float32", "tf32", "bf16")
 
@@ -77,21 +91,17 @@ def to_learning_rate(config: Config) -> float:
 
 def to_objective(config: Config) -> Objective:
     """Builds the objective. It always has content, style and total variation, for the sake of the history."""
-    form, norm = losses.GRAM_FORMS[config.gram], losses.NORMS[config.norm]
-
-    def statistic(choice: str | Statistic) -> Statistic:
-        return STATISTICS[choice](form, norm) if isinstance(choice, str) else choice
-
-    statistics = tuple(map(statistic, _spread(config.statistic, config.style_layers)))
     always: tuple[terms.Term, ...] = (
-        terms.Content(config.content_layers, losses.CONTENT_FORMS[config.content_loss], norm),
-        terms.Style(config.style_layers, statistics),
+        _to_content(config),
+        _to_style(config),
         terms.Regulariser("tv", losses.TOTAL_VARIATIONS[config.tv_norm]),
     )
+    colors = (RelaxedEMD(euclidean_distances),)
     histograms = (Histogram(),) * len(config.histogram_layers)
     optional: tuple[tuple[float, terms.Term], ...] = (
         (config.laplacian_weight, terms.Laplacian(config.laplacian_windows)),
         (config.histogram_weight, terms.Style(config.histogram_layers, histograms, "histogram")),
+        (config.palette_weight, StyleColumns(PALETTE_LAYERS, colors, config.samples, True, "palette")),
         (config.range_weight, terms.Regulariser("range", losses.out_of_range)),
     )
     return Objective(
@@ -101,7 +111,34 @@ def to_objective(config: Config) -> Objective:
         guidance=guides.GUIDANCES[config.guidance],
         colors=transforms.gray if config.color == "luminance" else transforms.unchanged,
         precision=jax.lax.Precision.DEFAULT if to_precision(config) == "tf32" else EXACT,
+        turns=(1, 2, 3) if config.style_rotations else (),
     )
+
+
+PALETTE_LAYERS = ("relu1_1",)
+"""A layer with the positions of the pixels, for the regions of the palette loss."""
+
+
+def _to_content(config: Config) -> terms.Term:
+    if config.content_loss == SELF_SIMILARITY:
+        return SelfSimilarity(config.content_layers, config.samples)
+    form, norm = losses.CONTENT_FORMS[config.content_loss], losses.NORMS[config.norm]
+    return terms.Content(config.content_layers, form, norm)
+
+
+def _to_style(config: Config) -> terms.Term:
+    form, norm = losses.GRAM_FORMS[config.gram], losses.NORMS[config.norm]
+
+    def statistic(choice: str | Statistic) -> Statistic:
+        return STATISTICS[choice](form, norm) if isinstance(choice, str) else choice
+
+    if not config.hypercolumns or not config.style_layers:
+        return terms.Style(
+            config.style_layers, tuple(map(statistic, _spread(config.statistic, config.style_layers)))
+        )
+    if config.statistic == (NEIGHBORS,):
+        return Neighbors(config.style_layers, config.samples)
+    return StyleColumns(config.style_layers, tuple(map(statistic, config.statistic)), config.samples)
 
 
 def to_precision(config: Config) -> str:
@@ -133,7 +170,8 @@ def to_loss_weights(config: Config, styles: int) -> LossWeights:
     Raises:
       InputError: `style_weights` has another number of values than styles, or no style has any weight.
     """
-    layers = len(config.style_layers)
+    compared = config.statistic if config.hypercolumns and config.style_layers else config.style_layers
+    layers = len(compared)
     shares = config.style_weights or (1 / max(styles, 1),) * styles
     if len(shares) not in (styles, styles * layers):
         raise InputError(
@@ -141,22 +179,47 @@ def to_loss_weights(config: Config, styles: int) -> LossWeights:
             f"{styles * layers} (one for each of the {layers} layers too), or none."
         )
     by_style = _floats(shares).reshape(styles, -1 if styles else 1)
-    by_layer = _floats(_spread(config.style_layer_weights, config.style_layers))
+    by_layer = _floats(_spread(config.style_layer_weights, compared))
     if styles and layers and not (by_style * by_layer).any():
         raise InputError("style_weights and style_layer_weights: together they leave no style any weight.")
     balance = _floats(config.style_balance)
     within: dict[str, Any] = {
         "content": _floats(_spread(config.content_layer_weights, config.content_layers)),
         "style": terms.StyleWeights(by_style * by_layer, balance),
+        "palette": terms.StyleWeights(by_style.mean(axis=1, keepdims=True), balance),
         "histogram": terms.StyleWeights(
             by_style.mean(axis=1, keepdims=True).repeat(len(config.histogram_layers), axis=1),
             balance,
         ),
     }
+    if NEIGHBORS in config.statistic:
+        within["style"] = NeighborWeights(
+            (by_style * by_layer)[:, 0], _floats(config.content_share), _floats(len(config.sides) == 1)
+        )
     return {
         term.name: TermWeights(_floats(getattr(config, f"{term.name}_weight")), within.get(term.name, ()))
         for term in to_objective(config).terms
     }
+
+
+def at_scale(config: Config, loss_weights: LossWeights, scale: int) -> LossWeights:
+    """Returns the loss weights of one scale, counted from 0: those of the content and the palette change.
+
+    With statistic neighbors the layers are split at the last scale.
+
+    Args:
+      config: the settings.
+      loss_weights: from `to_loss_weights`.
+      scale: index of the scale.
+    """
+    changed = dict(loss_weights)
+    for name, factor in (("content", config.content_decay**scale), ("palette", config.content_decay**-scale)):
+        if name in changed and factor != 1:
+            changed[name] = changed[name]._replace(factor=_floats(changed[name].factor * factor))
+    if isinstance(changed["style"].within, NeighborWeights):
+        split = _floats(scale == len(config.sides) - 1)
+        changed["style"] = changed["style"]._replace(within=changed["style"].within._replace(split=split))
+    return changed
 
 
 def _floats(values: Any) -> Any:
@@ -164,7 +227,7 @@ def _floats(values: Any) -> Any:
     return np.asarray(values, np.float32)
 
 
-def _spread(values: Iterable[Any], layers: tuple[str, ...]) -> tuple[Any, ...]:
+def _spread(values: Iterable[Any], layers: tuple[Any, ...]) -> tuple[Any, ...]:
     """Returns one value for each layer, where a single value stands for all."""
     values = tuple(values)
     return values * len(layers) if len(values) == 1 else values

@@ -63,10 +63,12 @@ class Config:
     seed: int = 0
     """Seed of the random numbers: the noise in the start picture and the random shifts."""
     start: str = "content"
-    """Picture to start from: content, style, noise, black, white, blend (of content and noise), or the path
-    of an image file."""
+    """Picture to start from: content, style, noise, black, white, blend (of content and noise), detail (the
+    finest detail of the content on the style's mean colour), or the path of an image file."""
     blend: float = 0.5
     """With start blend: share of the content picture, 0 to 1. The rest is noise."""
+    content_detail: bool = False
+    """At each later scale, add the detail of the content picture that the scale before was too small for."""
 
     weights: str = "caffe"
     """Weights of the VGG19 network: caffe (as in Gatys et al.), caffe-unit (caffe, scaled to features as
@@ -85,7 +87,10 @@ class Config:
     content_layer_weights: tuple[float, ...] = (1.0,)
     """Loss weights of the content layers: one for each layer, or one for all."""
     content_loss: str = "mean"
-    """Form of the content loss between features F and P: sum is 1/2 sum (F - P)^2, mean is mean (F - P)^2."""
+    """Form of the content loss between features F and P: sum is 1/2 sum (F - P)^2, mean is mean (F - P)^2.
+    self_similarity compares how similar the picture's positions are to each other, all layers joined."""
+    content_decay: float = 1.0
+    """From each scale to the next, content_weight is multiplied by this, and palette_weight divided by it."""
 
     style_weight: float = 50.0
     """Loss weight of the style. Larger values give a stronger style."""
@@ -101,8 +106,19 @@ class Config:
     slowly."""
     statistic: tuple[StatisticOrName, ...] = ("gram",)
     """Statistic of the features that describes a style, one for all style layers or one for each: gram,
-    covariance, mean_std, wasserstein, sliced_wasserstein, histogram, patches or nnfm. From Python also an
-    object of your own."""
+    covariance, mean_std, mean_covariance, wasserstein, sliced_wasserstein, histogram, patches or nnfm. From
+    Python also an object of your own. remd and neighbors need hypercolumns."""
+    hypercolumns: bool = False
+    """Join the features of all style layers to one vector at each position, and compare those. Each name in
+    statistic is then a statistic of all layers."""
+    samples: int = 1024
+    """With hypercolumns or content_loss self_similarity: most positions that a step looks at. Each step looks
+    at others."""
+    style_rotations: bool = False
+    """With hypercolumns: see each style picture also turned by 90, 180 and 270 degrees."""
+    content_share: float = 0.25
+    """With statistic neighbors: share of the content in the features for which neighbours are sought, 0 to
+    1."""
     gram: str = "chw"
     """Normalisation of the gram and covariance losses: gatys, hw, chw or dhw. Each needs another style
     weight."""
@@ -135,11 +151,13 @@ class Config:
     """Loss weight of the histogram loss. Larger values keep more of the style's contrast."""
     histogram_layers: tuple[str, ...] = ("relu1_1", "relu4_1")
     """Layers of the histogram loss."""
+    palette_weight: float = 0.0
+    """Loss weight of the palette loss, which compares colours regardless of where they are."""
     range_weight: float = 0.0
     """Loss weight of pixel values outside 0 to 1. Needs clamp off."""
 
     optimizer: str = "lbfgs"
-    """Optimiser: lbfgs, adam, adagrad or sgd."""
+    """Optimiser: lbfgs, adam, adagrad, rmsprop or sgd."""
     learning_rate: float = 0.0
     """Learning rate. 0: the optimiser's own, which suits the parametrisation; with sgd the gradient is then
     normalised and averaged. Otherwise sgd moves by learning_rate times the gradient."""
@@ -156,7 +174,8 @@ class Config:
     """Show the network at each step a random, slightly rotated window with this fraction of the picture's
     sides. 1: always the whole picture."""
     parametrisation: str = "pixels"
-    """Numbers that the optimiser changes: pixels, or fourier (coefficients of waves)."""
+    """Numbers that the optimiser changes: pixels, fourier (coefficients of waves), or laplacian (levels of a
+    pyramid)."""
     fourier_decay: float = 1.0
     """With parametrisation fourier: each coefficient is multiplied by 1 / frequency to this power."""
     precision: str = "auto"

@@ -145,6 +145,62 @@ PRESETS: dict[str, Config] = {
     ),
 }
 
+# Two later systems, beside the reports'. Both use VGG16; the layers here are VGG19's at the same places: the
+# last of the third block is relu3_4, and the fourth block has one more.
+HYPERCOLUMN_TO_5_1 = (*RELU_1_TO_5, "relu3_2", "relu3_4", "relu4_1", "relu5_1")
+HYPERCOLUMN_TO_BLOCK_4 = (*RELU_1_TO_5, "relu3_2", "relu3_4", "relu4_1", "relu4_2", "relu4_4")
+
+PRESETS |= {
+    # Kolkin, Salavon and Shakhnarovich 2019, Style transfer by relaxed optimal transport and self-similarity.
+    # The content's weight falls from 16 to 4 in three scales, the palette's grows from 1/16 to 1/4. Means and
+    # covariances count a tenth, not as much as the earth mover's distance: they are that much larger with our
+    # network, and with a weight of 1 no face is left.
+    "strotss": Config(
+        weights="caffe-unit",
+        content_layers=HYPERCOLUMN_TO_5_1,
+        style_layers=HYPERCOLUMN_TO_5_1,
+        hypercolumns=True,
+        statistic=("remd", "mean_covariance"),
+        style_layer_weights=(1.0, 0.1),
+        content_loss="self_similarity",
+        content_weight=16.0,
+        content_decay=0.5,
+        style_weight=1.0,
+        palette_weight=1 / 16,
+        tv_weight=0.0,
+        optimizer="rmsprop",
+        learning_rate=0.002,
+        parametrisation="laplacian",
+        start="detail",
+        content_detail=True,
+        start_size=64,
+        steps=600,
+        clamp=False,
+    ),
+    # Kolkin et al. 2022, Neural neighbor style transfer, the variant that optimises. Cosine distances say
+    # nothing of how strong colours are; the paper corrects them at the end, here the palette counts instead.
+    "nnst": Config(
+        weights="caffe-unit",
+        content_layers=(),
+        style_layers=HYPERCOLUMN_TO_BLOCK_4,
+        hypercolumns=True,
+        statistic=("neighbors",),
+        style_rotations=True,
+        content_share=0.25,
+        content_weight=0.0,
+        style_weight=1.0,
+        palette_weight=1.0,
+        tv_weight=0.0,
+        optimizer="adam",
+        learning_rate=0.002,
+        parametrisation="laplacian",
+        start="content",
+        start_size=64,
+        steps=600,
+        clamp=False,
+    ),
+}
+
 # Ranka's four guidelines. The report does not say which numbers of its grid belong to which guideline. Our
 # reading: a start near the content preserves it, noise and long steps give a strong style, and short steps
 # suit pairs that are hard to combine.

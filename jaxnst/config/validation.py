@@ -6,7 +6,15 @@ import dataclasses
 from collections.abc import Hashable
 from typing import TYPE_CHECKING, Any
 
-from jaxnst.config.build import COLORS, OPTIMIZERS, PARAMETRISATIONS, PRECISIONS
+from jaxnst.config.build import (
+    COLORS,
+    NEED_HYPERCOLUMNS,
+    NEIGHBORS,
+    OPTIMIZERS,
+    PARAMETRISATIONS,
+    PRECISIONS,
+    SELF_SIMILARITY,
+)
 from jaxnst.core import guides, losses, optimizers, vgg
 from jaxnst.core.statistics import STATISTICS
 from jaxnst.errors import InputError, choose
@@ -33,6 +41,7 @@ def check(config: Config) -> None:
     _check_scales(config)
     _check_weights(config)
     _check_contradictions(config)
+    _check_hypercolumns(config)
 
 
 def _check_type(name: str, value: Any, default: Any) -> None:
@@ -62,7 +71,7 @@ def _check_names(config: Config) -> None:
     for name, choices in (
         ("pooling", vgg.POOLINGS),
         ("padding", vgg.PADDINGS),
-        ("content_loss", losses.CONTENT_FORMS),
+        ("content_loss", (*losses.CONTENT_FORMS, SELF_SIMILARITY)),
         ("gram", losses.GRAM_FORMS),
         ("norm", losses.NORMS),
         ("guidance", guides.GUIDANCES),
@@ -76,11 +85,12 @@ def _check_names(config: Config) -> None:
         choose(name, getattr(config, name), choices)
     for statistic in config.statistic:
         if isinstance(statistic, str):
-            choose("statistic", statistic, STATISTICS)
+            choose("statistic", statistic, (*STATISTICS, NEIGHBORS))
     for name in ("content_layers", "style_layers", "histogram_layers"):
         for layer in getattr(config, name):
             choose(name, layer, vgg.LAYERS)
-    statistics = config.statistic * (len(config.style_layers) if len(config.statistic) == 1 else 1)
+    together = config.hypercolumns or len(config.statistic) == 1
+    statistics = config.statistic * len(config.style_layers) if together else config.statistic
     _refuse_twice("content_layers", config.content_layers, config.content_layers)
     _refuse_twice("histogram_layers", config.histogram_layers, config.histogram_layers)
     compared = list(zip(config.style_layers, statistics, strict=False))
@@ -95,11 +105,12 @@ def _refuse_twice(name: str, layers: tuple[str, ...], distinct: Any) -> None:
 def _check_lengths(config: Config) -> None:
     if not config.content_layers and not config.style_layers:
         raise InputError("content_layers and style_layers are both empty; name at least one layer.")
-    for name, layers in (
+    by_layer = (
         ("content_layer_weights", "content_layers"),
-        ("style_layer_weights", "style_layers"),
+        ("style_layer_weights", "statistic" if config.hypercolumns else "style_layers"),
         ("statistic", "style_layers"),
-    ):
+    )
+    for name, layers in by_layer[: 2 if config.hypercolumns else 3]:
         count, wanted = len(getattr(config, name)), len(getattr(config, layers))
         if count not in (1, wanted):
             raise InputError(f"{name}: {count} values for {wanted} {layers}; give {wanted}, or one for all.")
@@ -112,7 +123,14 @@ def _check_lengths(config: Config) -> None:
 
 
 def _check_ranges(config: Config) -> None:
-    for name, least in (("size", 1), ("steps", 1), ("start_size", 0), ("history_size", 1), ("seed", 0)):
+    for name, least in (
+        ("size", 1),
+        ("steps", 1),
+        ("start_size", 0),
+        ("history_size", 1),
+        ("seed", 0),
+        ("samples", 16),
+    ):
         if getattr(config, name) < least:
             raise InputError(f"{name}: {getattr(config, name)} is too small; the least is {least}.")
     if config.seed >= 2**32:
@@ -131,6 +149,8 @@ def _check_ranges(config: Config) -> None:
         ("style_scale", 0.1, 10),
         ("fourier_decay", 0, 2),
         ("style_balance", 0, 10),
+        ("content_share", 0, 1),
+        ("content_decay", 0.1, 10),
     ):
         if not least <= getattr(config, name) <= most:
             raise InputError(f"{name}: {getattr(config, name)} is outside {least} to {most}.")
@@ -192,3 +212,30 @@ def _check_contradictions(config: Config) -> None:
         raise InputError("line_search: with style_balance every step has another objective; use none.")
     if config.range_weight and config.clamp:
         raise InputError("range_weight: with clamp nothing is ever out of range; set clamp to False.")
+
+
+def _check_hypercolumns(config: Config) -> None:
+    sampled = config.hypercolumns or config.palette_weight or config.content_loss == SELF_SIMILARITY
+    if sampled and config.line_search != "none":
+        raise InputError(
+            "line_search: hypercolumns, palette_weight and self_similarity look at other positions at every "
+            "step; use none."
+        )
+    if not config.hypercolumns:
+        unusable = [name for name in NEED_HYPERCOLUMNS if name in config.statistic]
+        if unusable:
+            raise InputError(
+                f"statistic: {unusable[0]} compares hypercolumns only; set hypercolumns to True."
+            )
+        if config.style_rotations:
+            raise InputError("style_rotations: it works with hypercolumns only; set hypercolumns to True.")
+        return
+    if len(set(config.statistic)) < len(config.statistic):
+        raise InputError("statistic: with hypercolumns a statistic can be named only once.")
+    if "patches" in config.statistic:
+        raise InputError("statistic: patches needs whole layers; it does not go with hypercolumns.")
+    if NEIGHBORS in config.statistic:
+        if len(config.statistic) > 1:
+            raise InputError("statistic: neighbors goes with no other statistic; name it alone.")
+        if config.style_balance:
+            raise InputError("style_balance: it cannot balance styles with statistic neighbors; use 0.")

@@ -8,6 +8,7 @@ from jaxnst.core import (
     color,
     conv,
     guides,
+    hypercolumns,
     losses,
     objective,
     optimizers,
@@ -21,7 +22,7 @@ from jaxnst.core import (
     vgg,
 )
 from jaxnst.core.objective import LossWeights, Objective, Targets, TermWeights
-from jaxnst.core.optimizers import LBFGS, SGD, Adagrad, Adam
+from jaxnst.core.optimizers import LBFGS, SGD, Adagrad, Adam, RMSprop
 from jaxnst.core.solver import Inputs, Problem, State
 from jaxnst.core.statistics import Statistic
 from jaxnst.core.terms import Term, View
@@ -35,6 +36,7 @@ __all__ = [
     "LossWeights",
     "Objective",
     "Problem",
+    "RMSprop",
     "State",
     "Statistic",
     "Targets",
@@ -44,6 +46,7 @@ __all__ = [
     "color",
     "conv",
     "guides",
+    "hypercolumns",
     "losses",
     "objective",
     "optimizers",

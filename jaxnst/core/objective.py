@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 import jax
 import jax.numpy as jnp
 
-from jaxnst.core import guides, terms, transforms, vgg
+from jaxnst.core import guides, hypercolumns, terms, transforms, vgg
 from jaxnst.core.conv import EXACT
 
 if TYPE_CHECKING:
-    from jaxtyping import Array, Float
+    from jaxtyping import Array, Float, PRNGKeyArray
 
     from jaxnst.core.terms import Term
 
@@ -22,6 +22,9 @@ Losses: TypeAlias = "dict[str, Float[Array, '']]"
 
 Regions: TypeAlias = "Sequence[Mapping[str, Float[Array, 'h_l w_l']]]"
 """For each style `{layer: [H_l, W_l]}`, each position's share of the style's region; empty: no regions."""
+
+STYLE_TERMS = (terms.Style, hypercolumns.StyleColumns, hypercolumns.Neighbors)
+"""Terms that look at the regions of styles."""
 
 Window: TypeAlias = "Callable[[Array], Array]"
 """Maps a picture to what the network sees of it: `[h, w, c] -> [h, w, c]`, for any size and channels."""
@@ -38,6 +41,8 @@ class Objective:
       guidance: a value of `guides.GUIDANCES`: how masks come down to the layers.
       colors: what the network sees of a picture's colours: `transforms.unchanged` or `gray`.
       precision: of float32 products in the network during steps, on accelerators; targets are always exact.
+      turns: quarter turns in which terms see the style pictures beside their own orientation; see
+        `terms.View`.
     """
 
     terms: tuple[Term, ...] = terms.GATYS
@@ -46,6 +51,7 @@ class Objective:
     guidance: guides.Guidance = guides.GUIDANCES["simple"]
     colors: Callable[[Array], Array] = transforms.unchanged
     precision: jax.lax.Precision = EXACT
+    turns: tuple[int, ...] = ()
 
     @property
     def layers(self) -> tuple[str, ...]:
@@ -55,7 +61,7 @@ class Objective:
     @property
     def style_layers(self) -> tuple[str, ...]:
         """Lists every layer of the style terms, once; masks are carried down to these layers."""
-        style_terms = (term for term in self.terms if isinstance(term, terms.Style))
+        style_terms = (term for term in self.terms if isinstance(term, STYLE_TERMS))
         return tuple(dict.fromkeys(layer for term in style_terms for layer in term.layers))
 
     @property
@@ -156,9 +162,15 @@ def make_targets(
     def down(mask: Array) -> dict[str, Array]:
         return guides.carry_down(mask, objective.style_layers, objective.guidance)
 
-    regions = [(down(mask),) for mask in style_masks] or [()] * len(styles)
+    def seen(style: Array, masks: Sequence[Array], turns: int = 0) -> terms.View:
+        turned, *turned_masks = (jnp.rot90(array, turns) if turns else array for array in (style, *masks))
+        return look(objective, params, turned, [down(mask) for mask in turned_masks])
+
     content_view = look(objective, params, content) if content is not None else None
-    style_views = [look(objective, params, *pair) for pair in zip(styles, regions, strict=True)]
+    style_views = [
+        seen(style, masks)._replace(turned=tuple(seen(style, masks, turns) for turns in objective.turns))
+        for style, masks in zip(styles, [[mask] for mask in style_masks] or [[]] * len(styles), strict=True)
+    ]
     return Targets(
         {term.name: term.target(content_view, style_views) for term in objective.terms},
         tuple(down(mask) for mask in content_masks),
@@ -173,6 +185,7 @@ def evaluate(
     image: Float[Array, "h w 3"],
     window: Window = transforms.unchanged,
     look: Look = view,
+    key: PRNGKeyArray | None = None,
 ) -> Losses:
     """Computes the objective of one picture, `sum over terms of factor * loss`.
 
@@ -185,11 +198,12 @@ def evaluate(
       window: where the network looks; applied to the picture before the network and to the regions at each
         layer. Terms of the picture alone see it whole.
       look: how features are computed; default `view`.
+      key: randomness for terms that look at some positions only; default none: at the middles of a grid.
 
     Returns:
       Scalars by name; differentiate `total` with respect to `image`.
     """
-    picture = look(objective, params, image, targets.guides, window, objective.precision)
+    picture = look(objective, params, image, targets.guides, window, objective.precision)._replace(key=key)
     sums = {term.name: term.sums(picture, targets.terms[term.name]) for term in objective.terms}
     return add_up(objective, targets, loss_weights, sums)
 

@@ -210,6 +210,22 @@ class Adagrad:
 
 
 @dataclass(frozen=True)
+class RMSprop:
+    """RMSprop (Tieleman and Hinton 2012), with the decay 0.99 and the epsilon 1e-8 of PyTorch."""
+
+    def __call__(self, learning_rate: Float[Array, ""] | float) -> optax.GradientTransformationExtraArgs:
+        """Builds the transformation."""
+        rmsprop = optax.rmsprop(learning_rate, decay=0.99, eps=1e-8, eps_in_sqrt=False)
+        return optax.with_extra_args_support(rmsprop)
+
+    def carried(self, state: Any, step: Resampling, gradient: Resampling) -> Any:
+        """Resamples the mean square to another size, as `Adam` its second moment."""
+        del step
+        squares, *rest = state
+        return (squares._replace(nu=_resampled_squares(squares.nu, gradient)), *rest)
+
+
+@dataclass(frozen=True)
 class SGD:
     """Plain gradient descent."""
 

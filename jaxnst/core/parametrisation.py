@@ -8,8 +8,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, ClassVar, Protocol
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 
@@ -18,14 +19,18 @@ if TYPE_CHECKING:
 
 
 class Parametrisation(Protocol):
-    """Describes a linear, invertible map from a variable to a picture; hashable, static under `jit`."""
+    """Describes a linear map from a variable to a picture; hashable, static under `jit`.
 
-    def decode(self, variable: Float[Array, "h w 3"]) -> Float[Array, "h w 3"]:
+    The variable has as many numbers as the picture, or more: then it may be wider, and an attribute
+    `overcomplete = True` says that several variables make one picture.
+    """
+
+    def decode(self, variable: Float[Array, "h v 3"]) -> Float[Array, "h w 3"]:
         """Computes the picture from the variable."""
         ...
 
-    def encode(self, image: Float[Array, "h w 3"]) -> Float[Array, "h w 3"]:
-        """Computes the variable from a picture; the inverse of `decode`."""
+    def encode(self, image: Float[Array, "h w 3"]) -> Float[Array, "h v 3"]:
+        """Computes a variable from a picture; `decode` makes the same picture of it."""
         ...
 
 
@@ -112,13 +117,72 @@ class Decorrelated:
         return jnp.matmul(image, jnp.asarray(np.linalg.inv(_RGB).T, image.dtype), precision="highest")
 
 
-def decode(parts: Sequence[Parametrisation], variable: Float[Array, "h w 3"]) -> Float[Array, "h w 3"]:
+@dataclass(frozen=True)
+class LaplacianPyramid:
+    """Represents a picture by the levels of its Laplacian pyramid.
+
+    A level is what the next coarser level cannot show: `g_k - up(g_k+1)`, where `g_0` is the picture and
+    `g_k+1` is `g_k` at half the size; the last level is `g_L` itself. The picture is the sum of all levels,
+    each enlarged. Both resizings are bilinear, with antialiasing. An optimiser that scales its steps by the
+    size of each number's gradient thus moves large areas as fast as single pixels.
+
+    The variable is one array, `[H, W + W // 2, 3]`: the picture's own level on the left, and the others
+    below each other on the right. What they leave free stays zero.
+
+    Attributes:
+      levels: number of levels (default 5); a small picture has fewer.
+
+    Source: Burt and Adelson 1983, The Laplacian pyramid as a compact image code; as a parametrisation Kolkin
+    et al. 2019, Style transfer by relaxed optimal transport and self-similarity.
+    """
+
+    levels: int = 5
+    overcomplete: ClassVar[bool] = True
+
+    def decode(self, variable: Float[Array, "h v 3"]) -> Float[Array, "h w 3"]:
+        """Adds the levels up, from coarse to fine."""
+        height, both = variable.shape[:2]
+        width = both // 3 * 2 + both % 3
+        coarser, row = [], 0
+        for rows, columns in self._sizes(height, width)[1:]:
+            coarser.append(variable[row : row + rows, width : width + columns])
+            row += rows
+        image, *finer = [variable[:, :width], *coarser][::-1]
+        for level in finer:
+            image = level + _resized(image, (level.shape[0], level.shape[1]))
+        return image
+
+    def encode(self, image: Float[Array, "h w 3"]) -> Float[Array, "h v 3"]:
+        """Splits a picture into the levels."""
+        height, width = image.shape[:2]
+        levels = [image]
+        for size in self._sizes(height, width)[1:]:
+            finer = levels[-1]
+            coarser = _resized(finer, size)
+            levels[-1:] = [finer - _resized(coarser, (finer.shape[0], finer.shape[1])), coarser]
+        strip, row = jnp.zeros((height, width // 2, 3), image.dtype), 0
+        for level in levels[1:]:
+            strip = strip.at[row : row + level.shape[0], : level.shape[1]].set(level)
+            row += level.shape[0]
+        return jnp.concatenate([levels[0], strip], axis=1)
+
+    def _sizes(self, height: int, width: int) -> list[tuple[int, int]]:
+        sizes = [(height >> level, width >> level) for level in range(self.levels)]
+        return [size for size in sizes if min(size) > 0]
+
+
+def _resized(image: Float[Array, "h w c"], size: tuple[int, int]) -> Float[Array, "h2 w2 c"]:
+    """Resamples an image bilinearly; antialiased where it gets smaller."""
+    return jax.image.resize(image, (*size, image.shape[-1]), "linear")
+
+
+def decode(parts: Sequence[Parametrisation], variable: Float[Array, "h v 3"]) -> Float[Array, "h w 3"]:
     """Computes the picture from the optimiser's variable.
 
     Args:
       parts: parametrisations, applied in order. `(Fourier(), Decorrelated())` turns waves into uncorrelated
         colours, and these into RGB. If empty, the variable is the picture.
-      variable: real `[H, W, 3]`.
+      variable: real `[H, W, 3]`, or wider if a part is overcomplete.
 
     Returns:
       The picture `[H, W, 3]`, not clipped.
@@ -128,15 +192,15 @@ def decode(parts: Sequence[Parametrisation], variable: Float[Array, "h w 3"]) ->
     return variable
 
 
-def encode(parts: Sequence[Parametrisation], image: Float[Array, "h w 3"]) -> Float[Array, "h w 3"]:
-    """Computes the optimiser's variable from a picture; the inverse of `decode`.
+def encode(parts: Sequence[Parametrisation], image: Float[Array, "h w 3"]) -> Float[Array, "h v 3"]:
+    """Computes the optimiser's variable from a picture; `decode` makes the same picture of it.
 
     Args:
       parts: parametrisations, in the order in which `decode` applies them.
       image: `[H, W, 3]`.
 
     Returns:
-      The variable, real `[H, W, 3]`.
+      The variable, real `[H, W, 3]`, or wider if a part is overcomplete.
     """
     for part in reversed(parts):
         image = part.encode(image)

@@ -11,6 +11,7 @@ On a CPU the loop is Python's: XLA's convolutions are four times slower inside `
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -75,7 +76,7 @@ class State(NamedTuple):
     """A state: what a step takes and returns.
 
     Attributes:
-      variable: what the optimiser moves, float32 `[H, W, 3]`.
+      variable: what the optimiser moves, float32 `[H, W, 3]`, or wider with an overcomplete parametrisation.
       optimizer: the optimiser's own state.
       key: the randomness left for later steps.
     """
@@ -118,11 +119,19 @@ def step(problem: Problem, inputs: Inputs, state: State, look: Look = view) -> t
     """
     key, step_key = jax.random.split(state.key)
     window = window_at(inputs, step_key)
+    sample_key = jax.random.fold_in(step_key, len(inputs.transforms))
 
     def losses_at(variable: Array) -> tuple[Array, Losses]:
         image = picture(problem, inputs, variable)
         losses = evaluate(
-            problem.objective, inputs.params, inputs.targets, inputs.loss_weights, image, window, look
+            problem.objective,
+            inputs.params,
+            inputs.targets,
+            inputs.loss_weights,
+            image,
+            window,
+            look,
+            sample_key,
         )
         return losses["total"], losses
 
@@ -178,26 +187,38 @@ def move(
 
 
 def resized(
-    problem: Problem, variable: Float[Array, "h w 3"], size: tuple[int, int]
+    problem: Problem,
+    variable: Float[Array, "h w 3"],
+    size: tuple[int, int],
+    detail: Float[Array, "h2 w2 3"] | None = None,
 ) -> Float[Array, "h2 w2 3"]:
-    """Resamples the picture of a variable to another height and width (Lanczos)."""
+    """Resamples the picture of a variable to another height and width (Lanczos), and adds detail, if any."""
     image = parametrisation.decode(problem.parametrisation, variable)
     resampled = jax.image.resize(image, (*size, 3), "lanczos3")
+    if detail is not None:
+        resampled += detail
     return _projected(problem, parametrisation.encode(problem.parametrisation, resampled))
 
 
-def carry(problem: Problem, state: State, size: tuple[int, int]) -> State:
+def carry(
+    problem: Problem,
+    state: State,
+    size: tuple[int, int],
+    detail: Float[Array, "h2 w2 3"] | None = None,
+) -> State:
     """Takes a state to another size, for coarse-to-fine runs.
 
     The picture is resampled (Lanczos), and with it each step in the optimiser's history. A gradient counts
     per pixel: of an objective whose terms are means over positions it falls with the number of pixels. So
     resampled gradients are multiplied by the ratio of the areas. An optimiser of your own that has no method
-    `carried` starts afresh.
+    `carried` starts afresh, and so does any optimiser with an overcomplete parametrisation, whose gradients
+    are not those of one picture.
 
     Args:
       problem: static.
       state: of the old size.
       size: height and width to go to, in pixels; static.
+      detail: added to the picture; default none.
 
     Returns:
       The state for `step` at the new size.
@@ -206,8 +227,6 @@ def carry(problem: Problem, state: State, size: tuple[int, int]) -> State:
     """
     parts = problem.parametrisation
     variable, shape = state.variable, (*size, 3)
-    ratio = variable.size / (size[0] * size[1] * 3)
-    new = jax.ShapeDtypeStruct(shape, variable.dtype)
 
     def resample(image: Array) -> Array:
         return jax.image.resize(image, shape, "lanczos3")
@@ -218,17 +237,21 @@ def carry(problem: Problem, state: State, size: tuple[int, int]) -> State:
     def encode(image: Array) -> Array:
         return parametrisation.encode(parts, image)
 
+    old = jax.eval_shape(decode, variable)
+    new = jax.eval_shape(encode, jax.ShapeDtypeStruct(shape, variable.dtype))
+    ratio = old.size / math.prod(shape)
+
     def resample_step(difference: Array) -> Array:
         return encode(resample(decode(difference)))
 
     def resample_gradient(gradient: Array) -> Array:
-        [by_pixel] = jax.linear_transpose(encode, variable)(gradient)
+        [by_pixel] = jax.linear_transpose(encode, old)(gradient)
         [by_variable] = jax.linear_transpose(decode, new)(ratio * resample(by_pixel))
         return by_variable
 
-    moved = resized(problem, variable, size)
+    moved = resized(problem, variable, size, detail)
     carried = getattr(problem.optimizer, "carried", None)
-    if carried is None:
+    if carried is None or any(getattr(part, "overcomplete", False) for part in parts):
         return State(moved, problem.optimizer(1.0).init(moved), state.key)
     return State(moved, carried(state.optimizer, resample_step, resample_gradient), state.key)
 

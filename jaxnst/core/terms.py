@@ -21,7 +21,7 @@ from jaxnst.core.statistics import Gram
 from jaxnst.core.statistics.moments import wide
 
 if TYPE_CHECKING:
-    from jaxtyping import Array, Float
+    from jaxtyping import Array, Float, PRNGKeyArray
 
     from jaxnst.core.statistics import Statistic
 
@@ -37,12 +37,16 @@ class View(NamedTuple):
         style. Empty if there are no regions.
       counted: `{layer: [H_l, W_l]}`, 1 where a position counts, and 0 where another part of a larger picture
         counts it. Empty if all positions count.
+      turned: of a style picture, views of it in other orientations.
+      key: randomness of the step, for terms that look at some positions only; None: at fixed ones.
     """
 
     image: Float[Array, "h w 3"]
     features: Mapping[str, Float[Array, "h_l w_l c_l"]]
     guides: Sequence[Mapping[str, Float[Array, "h_l w_l"]]] = ()
     counted: Mapping[str, Float[Array, "h_l w_l"]] = MappingProxyType({})
+    turned: Sequence[View] = ()
+    key: PRNGKeyArray | None = None
 
     def guide(self, layer: str, style: int = 0) -> Float[Array, "h_l w_l"]:
         """Returns each position's share of a style's region, or ones if there are no regions."""

@@ -44,7 +44,10 @@ log = logging.getLogger("jaxnst")
 
 EXTENSIONS = (".h5", ".hdf5")
 
-DECIDE_TILES = ("size", "optimizer", "history_size", "line_search", "statistic")
+DECIDE_TILES = (
+    *("size", "optimizer", "history_size", "line_search"),
+    *("statistic", "hypercolumns", "content_loss", "palette_weight"),
+)
 """Settings that decide whether there are tiles, and how large."""
 
 METADATA_BYTES = 1_000_000

@@ -140,7 +140,7 @@ def optimise(
                 continue
             if state.scale < index:
                 size, scale = scale.size, enter(index)
-                state = scale.steps.carry(size, scale.size, state)
+                state = scale.carry(size, state)
             while state.step < end and not ended:
                 state, losses = scale.step(state)
                 ended = steps_done.add(Progress(state.step, ends[-1], scale, state, losses), state, scale)

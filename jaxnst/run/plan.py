@@ -16,7 +16,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jaxnst.config.build import COLORS, to_loss_weights, to_objective, to_problem
+from jaxnst.config.build import COLORS, NEIGHBORS, at_scale, to_loss_weights, to_objective, to_problem
 from jaxnst.config.config import Config
 from jaxnst.core import color, guides, objective, terms, vgg
 from jaxnst.core.sharding import ONE_DEVICE, Placement
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from jaxnst.io.images import Picture
     from jaxnst.io.weights.load import Weights
 
-STARTS = ("content", "style", "noise", "black", "white", "blend")
+STARTS = ("content", "style", "noise", "black", "white", "blend", "detail")
 
 _guides = jax.jit(guides.carry_down, static_argnums=(1, 2))
 
@@ -120,6 +120,11 @@ class Plan:
         """Steps done at the end of each scale."""
         return list(itertools.accumulate(map(self.config.steps_at, range(len(self.sizes)))))
 
+    def loss_weights_at(self, size: tuple[int, int]) -> objective.LossWeights:
+        """Returns the loss weights of the scale of a size; a picture that exists already is at the last."""
+        earlier = len(self.config.sides) - len(self.sizes)
+        return at_scale(self.config, self.loss_weights, earlier + self.sizes.index(size))
+
 
 def prepare(
     pictures: Pictures,
@@ -189,10 +194,13 @@ def prepare(
 
 
 _NEEDS: tuple[tuple[str, str, Callable[[Config], bool]], ...] = (
-    ("content", "start", lambda config: config.start in ("content", "blend")),
+    ("content", "start", lambda config: config.start in ("content", "blend", "detail")),
+    ("content", "content_detail", lambda config: config.content_detail),
+    ("content", "statistic", lambda config: NEIGHBORS in config.statistic),
     ("content", "color", lambda config: config.color != "style"),
     ("content", "laplacian_weight", lambda config: config.laplacian_weight > 0),
-    ("style", "start", lambda config: config.start == "style"),
+    ("style", "start", lambda config: config.start in ("style", "detail")),
+    ("style", "palette_weight", lambda config: config.palette_weight > 0),
     ("style", "color", lambda config: config.color != "style"),
     ("style", "histogram_weight", lambda config: config.histogram_weight > 0),
 )
@@ -210,7 +218,9 @@ def _without_the_absent(config: Config, pictures: Pictures) -> Config:
     if config.style_balance and len(pictures.styles) < 2:
         raise InputError("style_balance: it needs at least two style pictures to balance.")
     content_counts = (config.content_layers and config.content_weight) or config.laplacian_weight
-    style_counts = (config.style_layers and config.style_weight) or config.histogram_weight
+    style_counts = (
+        (config.style_layers and config.style_weight) or config.histogram_weight or config.palette_weight
+    )
     if present["style"] and not style_counts and not (present["content"] and config.style_layers):
         raise InputError(
             "style_layers, style_weight: the style counts for nothing; name layers, give a weight."
@@ -222,7 +232,13 @@ def _without_the_absent(config: Config, pictures: Pictures) -> Config:
     if not present["content"]:
         config = config.replace(content_layers=(), content_layer_weights=(1.0,))
     if not present["style"]:
-        no_layers = {"style_layer_weights": (1.0,), "statistic": ("gram",), "style_weights": ()}
+        no_layers = {
+            "style_layer_weights": (1.0,),
+            "statistic": ("gram",),
+            "style_weights": (),
+            "hypercolumns": False,
+            "style_rotations": False,
+        }
         config = config.replace(style_layers=(), **no_layers)
     return config
 

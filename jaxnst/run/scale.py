@@ -37,12 +37,15 @@ class Scale:
       steps: how steps are done.
       inputs: what a step takes beside the state, placed for `steps`.
       first: makes the first picture and the random key, for a run that starts here.
+      detail: of the content picture, for a run that arrives here from a smaller scale; None: nothing is
+        added to its picture.
     """
 
     size: Size
     steps: Steps
     inputs: solver.Inputs
     first: Callable[[], tuple[Any, PRNGKeyArray]]
+    detail: Any = None
 
     def start(self) -> State:
         """Makes the state of a run that begins at this scale."""
@@ -51,6 +54,10 @@ class Scale:
     def step(self, state: State) -> tuple[State, Losses]:
         """Does one step; returns the state after it and the losses before it."""
         return self.steps.step(self.size, self.inputs, state)
+
+    def carry(self, old: Size, state: State) -> State:
+        """Takes a state from the scale before, of the size `old`, to this one."""
+        return self.steps.carry(old, self.size, state, self.detail)
 
     def picture(self, state: State) -> Array:
         """Makes the picture of a state, not clipped, on the device."""
@@ -66,7 +73,16 @@ def scale_of(plan: Plan, index: int) -> Scale:
     size = plan.sizes[index]
     photo = photo_at(plan, size)
     inputs = plan.steps.put(inputs_at(plan, size, photo))
-    return Scale(size, plan.steps, inputs, partial(first_of, plan, size, photo))
+    return Scale(
+        size, plan.steps, inputs, partial(first_of, plan, size, photo), detail_at(plan, index, photo)
+    )
+
+
+def detail_at(plan: Plan, index: int, photo: Photo) -> Photo:
+    """Computes the detail of the content that the scale before cannot show, if the settings ask for it."""
+    if photo is None or not plan.config.content_detail or index == 0:
+        return None
+    return finer_detail(photo, plan.sizes[index - 1])
 
 
 def photo_at(plan: Plan, size: Size) -> Photo:
@@ -79,7 +95,7 @@ def inputs_at(plan: Plan, size: Size, photo: Photo) -> solver.Inputs:
     return solver.Inputs(
         step_params(plan.config, plan.params),
         targets_at(plan, size, photo),
-        plan.loss_weights,
+        plan.loss_weights_at(size),
         jnp.float32(to_learning_rate(plan.config)),
         render_at(plan, photo),
         to_transforms(plan.config),
@@ -143,6 +159,11 @@ def _first_picture(plan: Plan, size: Size, photo: Photo) -> Float[np.ndarray, "h
     def blend() -> np.ndarray:
         return np.float32(config.blend) * content() + np.float32(1 - config.blend) * _noise(size, config.seed)
 
+    def detail() -> np.ndarray:
+        coarse = max(1, size[0] // 2), max(1, size[1] // 2)
+        mean = np.mean([style.mean(axis=(0, 1)) for style in plan.styles], axis=0)
+        return finer_detail(content(), coarse) + mean.astype(np.float32)
+
     starts = {
         "content": content,
         "style": lambda: images.resize(plan.styles[0], size),
@@ -150,10 +171,17 @@ def _first_picture(plan: Plan, size: Size, photo: Photo) -> Float[np.ndarray, "h
         "black": lambda: np.zeros((*size, 3), np.float32),
         "white": lambda: np.ones((*size, 3), np.float32),
         "blend": blend,
+        "detail": detail,
     }
     if plan.start is not None:
         return images.resize(plan.start, size)
     return starts[config.start]()
+
+
+def finer_detail(image: Float[np.ndarray, "h w 3"], size: Size) -> Float[np.ndarray, "h w 3"]:
+    """Computes what a picture of a smaller size cannot show, after `solver.carry` has enlarged it."""
+    enlarged = jax.image.resize(jnp.asarray(images.resize(image, size)), image.shape, "lanczos3")
+    return image - np.asarray(enlarged)
 
 
 def _noise(size: Size, seed: int) -> Float[np.ndarray, "h w 3"]:

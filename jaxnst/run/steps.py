@@ -71,9 +71,9 @@ class Steps:
         """Lowers the program of a step for arrays, or for `jax.ShapeDtypeStruct`s that have shardings."""
         return _step.lower(self, size, inputs, *_kept_and_used_up(state))
 
-    def carry(self, old: Size, size: Size, state: State) -> State:
-        """Takes a state from one size to the next scale's."""
-        return State(state.step, state.scale + 1, *_carry(self, old, size, *state.arrays))
+    def carry(self, old: Size, size: Size, state: State, detail: Any = None) -> State:
+        """Takes a state from one size to the next scale's, and adds detail to the picture, if any."""
+        return State(state.step, state.scale + 1, *_carry(self, old, size, *state.arrays, detail))
 
     def picture(self, size: Size, inputs: solver.Inputs, variable: Any) -> Array:
         """Makes the picture of a variable, not clipped, on the device."""
@@ -205,13 +205,15 @@ def _step(steps: Steps, size: Size, inputs: solver.Inputs, kept: Any, used_up: A
 
 
 @functools.partial(jax.jit, static_argnums=(0, 1, 2))
-def _carry(steps: Steps, old: Size, size: Size, state: solver.State, good: Array, alive: Array) -> Any:
-    def carry(state: solver.State, good: Array, alive: Array) -> Any:
-        carried = solver.carry(steps.problem, state, size)
-        return carried, solver.resized(steps.problem, good, size), alive
+def _carry(
+    steps: Steps, old: Size, size: Size, state: solver.State, good: Array, alive: Array, detail: Any
+) -> Any:
+    def carry(state: solver.State, good: Array, alive: Array, detail: Any) -> Any:
+        carried = solver.carry(steps.problem, state, size, detail)
+        return carried, solver.resized(steps.problem, good, size, detail), alive
 
     arrays = steps.placement.cut((state, good, alive), old[0])
-    arrays = steps.over_lanes(carry)(*arrays)
+    arrays = steps.over_lanes(carry)(*arrays, detail)
     return steps.placement.spread(arrays, steps.axes is not None)
 
 

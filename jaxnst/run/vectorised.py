@@ -27,7 +27,7 @@ from jaxnst.run.loop import Hook, optimise
 from jaxnst.run.memory_budget import NETWORK_BYTES, available_bytes, estimate_bytes
 from jaxnst.run.plan import Plan
 from jaxnst.run.result import NO_FIRST_LOSS, Result
-from jaxnst.run.scale import Scale, first_of, inputs_at, photo_at, render_at, target_shapes
+from jaxnst.run.scale import Scale, detail_at, first_of, inputs_at, photo_at, render_at, target_shapes
 
 if TYPE_CHECKING:
     from jaxtyping import PRNGKeyArray
@@ -56,6 +56,7 @@ def program(plan: Plan) -> Hashable:
         tuple(target_shapes(plan, size) for size in plan.sizes),
         tuple(plan.ends),
         jax.tree.structure(render_at(plan, photo_at(plan, plan.sizes[0]))) if photo_counts else None,
+        config.content_detail,
         jax.tree.structure((plan.loss_weights, to_transforms(config))),
         (plan.weights.name, plan.weights.sha256, to_precision(config)),
     )
@@ -176,7 +177,10 @@ def scale_of_lanes(plans: Sequence[Plan], index: int) -> Scale:
     size = plans[0].sizes[index]
     inputs, axes = _joined(plans, size)
     steps = dataclasses.replace(plans[0].steps, axes=axes)
-    return Scale(size, steps, steps.put(inputs), partial(_first_of_lanes, plans, size))
+    details = [detail_at(plan, index, photo_at(plan, size)) for plan in plans]
+    added = [detail for detail in details if detail is not None]  # all or none: `program` has looked
+    detail = np.stack(added) if added else None
+    return Scale(size, steps, steps.put(inputs), partial(_first_of_lanes, plans, size), detail)
 
 
 def _first_of_lanes(plans: Sequence[Plan], size: tuple[int, int]) -> tuple[np.ndarray, PRNGKeyArray]:
@@ -199,7 +203,7 @@ def _joined(plans: Sequence[Plan], size: tuple[int, int]) -> tuple[solver.Inputs
         lanes.append(
             by_pictures[key]._replace(
                 params=by_pictures[next(iter(by_pictures))].params,
-                loss_weights=plan.loss_weights,
+                loss_weights=plan.loss_weights_at(size),
                 learning_rate=jnp.float32(to_learning_rate(plan.config)),
                 transforms=to_transforms(plan.config),
             )

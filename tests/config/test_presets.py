@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from jaxnst.config.build import to_learning_rate
+from jaxnst.config.build import at_scale, to_learning_rate, to_loss_weights
 from jaxnst.config.config import Config
 from jaxnst.config.presets import LOOKS, PRESETS
 
@@ -65,6 +65,26 @@ def test_presets_without_a_learning_rate_have_that_of_torch_optim_lbfgs(name):
     """As in `torch.optim.LBFGS`, whatever the optimiser's own rate becomes."""
     assert PRESETS[name].optimizer == "lbfgs"
     assert to_learning_rate(PRESETS[name]) == 1.0
+
+
+def test_the_two_systems_of_hypercolumns():
+    """VGG16's layers to the third block's end and relu4_1, relu5_1, or to the fourth block's end."""
+    to_block_3 = ("relu1_1", "relu1_2", "relu2_1", "relu2_2", "relu3_1", "relu3_2", "relu3_4")
+    strotss, nnst = PRESETS["strotss"], PRESETS["nnst"]
+    assert strotss.style_layers == strotss.content_layers == (*to_block_3, "relu4_1", "relu5_1")
+    assert nnst.style_layers == (*to_block_3, "relu4_1", "relu4_2", "relu4_4")
+    for preset, optimizer in ((strotss, "rmsprop"), (nnst, "adam")):
+        assert (preset.optimizer, preset.learning_rate) == (optimizer, 0.002)
+        assert preset.parametrisation == "laplacian"
+        assert preset.sides == [64, 128, 256]
+        assert [preset.steps_at(scale) for scale in range(3)] == [200, 200, 200]
+    weights = to_loss_weights(strotss, 1)
+    scales = [at_scale(strotss, weights, scale) for scale in range(3)]
+    assert [float(scale["content"].factor) for scale in scales] == [16, 8, 4]
+    assert [float(1 / scale["palette"].factor) for scale in scales] == [16, 8, 4]
+    assert {float(scale["style"].factor) for scale in scales} == {1}
+    of_nnst = to_loss_weights(nnst, 1)
+    assert [float(at_scale(nnst, of_nnst, scale)["style"].within.split) for scale in range(3)] == [0, 0, 1]
 
 
 @pytest.mark.parametrize("name", PRESETS)

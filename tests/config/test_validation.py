@@ -54,6 +54,22 @@ MISTAKES = [
     ({"pooling_rescale": True}, "pooling_rescale: pooling max has nothing to rescale"),
     ({"color": "luminance", "decorrelate": True}, "decorrelate: with color luminance"),
     ({"range_weight": 1.0}, "range_weight: with clamp"),
+    ({"statistic": ("remd",)}, "statistic: remd compares hypercolumns only"),
+    ({"statistic": ("neighbors",)}, "statistic: neighbors compares hypercolumns only"),
+    ({"style_rotations": True}, "style_rotations: it works with hypercolumns only"),
+    ({"hypercolumns": True, "statistic": ("neighbors", "remd")}, "statistic: neighbors goes with no other"),
+    (
+        {"hypercolumns": True, "statistic": ("remd", "remd")},
+        "statistic: with hypercolumns a statistic can be",
+    ),
+    ({"hypercolumns": True, "statistic": ("patches",)}, "statistic: patches needs whole layers"),
+    (
+        {"hypercolumns": True, "style_layer_weights": (1.0, 2.0)},
+        "style_layer_weights: 2 values for 1 statistic",
+    ),
+    ({"palette_weight": 1.0, "line_search": "zoom"}, "line_search: hypercolumns, palette_weight"),
+    ({"samples": 4}, "samples: 4 is too small; the least is 16."),
+    ({"content_share": 2.0}, "content_share: 2.0 is outside 0 to 1"),
     ({"style_masks": ("a",), "content_masks": ("a", "b")}, "style_masks: 1 files, and content_masks has 2"),
 ]
 

@@ -1,12 +1,14 @@
 """The parametrisations against NumPy's Fourier transform and their definitions."""
 
+from functools import partial
+
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
 from jaxnst.core import parametrisation
-from jaxnst.core.parametrisation import Decorrelated, Fourier
+from jaxnst.core.parametrisation import Decorrelated, Fourier, LaplacianPyramid
 
 BOTH = (Fourier(1.3), Decorrelated())
 ALL = [(), (Fourier(),), (Fourier(0.0),), (Decorrelated(),), BOTH]
@@ -130,3 +132,24 @@ def test_composes_with_jit_vmap_grad_and_transposition():
     )
     [transposed] = jax.linear_transpose(lambda x: parametrisation.decode(BOTH, x), first)(direction)
     np.testing.assert_allclose(transposed, gradient, atol=1e-5)
+
+
+@pytest.mark.parametrize("shape", [(16, 16), (17, 24), (33, 21), (1, 7), (3, 2)])
+@pytest.mark.parametrize("parts", [(LaplacianPyramid(),), (LaplacianPyramid(3), Decorrelated())], ids=str)
+def test_a_pyramid_decodes_to_the_picture(parts, shape):
+    with jax.enable_x64(True):
+        image = jnp.asarray(noise(*shape))
+        variable = jax.jit(partial(parametrisation.encode, parts))(image)
+        decoded = jax.jit(partial(parametrisation.decode, parts))(variable)
+    assert variable.shape == (shape[0], shape[1] + shape[1] // 2, 3)
+    np.testing.assert_allclose(decoded, image, atol=1e-12)
+
+
+def test_a_number_of_a_coarse_level_moves_a_large_area():
+    """Level 3 of 48x40 has 6x5 positions of 8x8 pixels each; it is below levels of 24 and 12 rows."""
+    variable = jnp.zeros((48, 60, 3)).at[24 + 12 + 2, 40 + 3, 1].set(1.0)
+    image = np.asarray(LaplacianPyramid().decode(variable))
+    rows, columns = np.nonzero(image[..., 1] > 0.01)
+    assert (rows.mean(), columns.mean()) == pytest.approx((2 * 8 + 3.5, 3 * 8 + 3.5), abs=0.01)
+    assert image[..., 1].sum() == pytest.approx(64, rel=1e-5)
+    assert not image[..., [0, 2]].any()

@@ -8,6 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from scipy import linalg
+from scipy.spatial.distance import cdist
 
 from jaxnst.core import losses
 from jaxnst.core import statistics as st
@@ -16,7 +17,7 @@ from jaxnst.core.statistics import moments, nearest
 HEIGHT, WIDTH, CHANNELS = 6, 5, 7
 ONES = np.ones((HEIGHT, WIDTH), np.float32)
 STATISTICS = {name: make(losses.gram_gatys, losses.NORMS["l2"]) for name, make in st.STATISTICS.items()}
-SUMS = ("gram", "covariance", "mean_std", "wasserstein")
+SUMS = ("gram", "covariance", "mean_std", "mean_covariance", "wasserstein")
 every_name_but_patches = pytest.mark.parametrize("name", [name for name in STATISTICS if name != "patches"])
 every_statistic = pytest.mark.parametrize("statistic", STATISTICS.values(), ids=STATISTICS)
 
@@ -230,6 +231,28 @@ def test_nearest_neighbours_are_right_in_every_batch_of_queries():
     assert indices.shape == (300,)
     assert eligible[indices].all()
     np.testing.assert_allclose(np.sum(queries * unit[indices], axis=1), best, rtol=1e-5)
+
+
+def test_relaxed_emd_is_the_larger_of_two_means_of_nearest_distances(maps):
+    """A part of a picture is near to the whole, but the whole is not near to the part."""
+    ours, style = maps
+    for statistic, metric in (
+        (st.RelaxedEMD(), "cosine"),
+        (st.RelaxedEMD(nearest.euclidean_distances), "euclidean"),
+    ):
+        costs = cdist(flat(ours), flat(style), metric)
+        expected = max(costs.min(axis=0).mean(), costs.min(axis=1).mean())
+        assert float(distance(statistic, ours, style)) == pytest.approx(expected, rel=1e-5)
+        part = float(distance(statistic, style[:1], style))
+        costs = cdist(flat(style[:1]), flat(style), metric)
+        assert costs.min(axis=1).mean() < 1e-6 < 1e-3 < part
+        assert part == pytest.approx(costs.min(axis=0).mean(), rel=1e-5)
+
+
+def test_mean_covariance_by_its_formula(maps):
+    F, S = map(flat, maps)
+    expected = np.abs(F.mean(0) - S.mean(0)).mean() + np.abs(np.cov(F.T, ddof=0) - np.cov(S.T, ddof=0)).mean()
+    assert float(distance(st.MeanCovariance(), *maps)) == pytest.approx(expected, rel=1e-5)
 
 
 # What all statistics have in common

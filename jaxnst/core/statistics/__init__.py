@@ -13,8 +13,8 @@ from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, Protocol
 
 from jaxnst.core import losses
-from jaxnst.core.statistics.moments import Covariance, Gram, MeanStd, Wasserstein
-from jaxnst.core.statistics.nearest import NearestFeatures, NearestPatches
+from jaxnst.core.statistics.moments import Covariance, Gram, MeanCovariance, MeanStd, Wasserstein
+from jaxnst.core.statistics.nearest import NearestFeatures, NearestPatches, RelaxedEMD
 from jaxnst.core.statistics.quantiles import Histogram, SlicedWasserstein
 
 if TYPE_CHECKING:
@@ -62,5 +62,7 @@ STATISTICS: Mapping[str, Callable[[losses.GramForm, losses.Norm], Statistic]] = 
     "histogram": lambda form, norm: Histogram(),
     "patches": lambda form, norm: NearestPatches(),
     "nnfm": lambda form, norm: NearestFeatures(),
+    "remd": lambda form, norm: RelaxedEMD(),
+    "mean_covariance": lambda form, norm: MeanCovariance(),
 }
 """Statistics by name, each built from a Gram form and a norm; only `gram` and `covariance` use these two."""

@@ -154,6 +154,27 @@ def _matrix_distance(
 
 
 @dataclass(frozen=True)
+class MeanCovariance:
+    """Compares means and covariances by their absolute differences: `1/N |m - m'|_1 + 1/N^2 |S - S'|_1`.
+
+    Source: Kolkin et al. 2019, Style transfer by relaxed optimal transport and self-similarity.
+    """
+
+    additive: ClassVar[bool] = True
+
+    def __call__(self, features: Float[Array, "h w c"], guide: Float[Array, "h w"]) -> Moments:
+        """Returns uncentred sums over the region."""
+        return sum_moments(features, guide)
+
+    def distance(self, summary: Moments, target: Moments) -> Float[Array, ""]:
+        """Returns the mean absolute difference of the means plus that of the covariances."""
+        ours, theirs = _per_position(summary), _per_position(target)
+        means = jnp.mean(jnp.abs(ours.first - theirs.first))
+        covariances = jnp.mean(jnp.abs(_covariance(ours) - _covariance(theirs)))
+        return unless_empty(means + covariances, summary.size, target.size)
+
+
+@dataclass(frozen=True)
 class MeanStd:
     """Compares the mean and standard deviation of each channel: `1/N sum_c (m - m')^2 + (s - s')^2`.
 
