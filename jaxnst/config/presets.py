@@ -6,15 +6,21 @@ from overshooting.
 
 from __future__ import annotations
 
-from jaxnst.config.config import Config
+from jaxnst.config.config import EARLIER, Config
 
 CONV_1_TO_5 = ("conv1_1", "conv1_2", "conv2_1", "conv2_2", "conv3_1")
 RELU_1_TO_5 = ("relu1_1", "relu1_2", "relu2_1", "relu2_2", "relu3_1")
+
+PLAIN = Config(
+    **EARLIER, size=256, steps=60, start="content", style_weight=50.0, tv_weight=2e6, tv_norm="l1"
+)
+"""One scale from the photo, with loss weights that mean what the formulas say: what studies vary."""
+
 FIRST_OF_EACH_BLOCK = ("relu1_1", "relu2_1", "relu3_1", "relu4_1", "relu5_1")
 
 PRESETS: dict[str, Config] = {
     # Gatys, Ecker and Bethge 2016, Image style transfer using convolutional neural networks.
-    "gatys": Config(
+    "gatys": PLAIN.replace(
         content_layers=("relu4_2",),
         style_layers=FIRST_OF_EACH_BLOCK,
         style_layer_weights=(0.2,),
@@ -31,7 +37,7 @@ PRESETS: dict[str, Config] = {
         clamp=False,
     ),
     # Ranka: equal loss weights; the start picture is a blend of content and noise.
-    "ranka": Config(
+    "ranka": PLAIN.replace(
         content_layers=("relu4_2",),
         style_layers=FIRST_OF_EACH_BLOCK,
         style_layer_weights=(1.0,),
@@ -50,7 +56,7 @@ PRESETS: dict[str, Config] = {
         blend=0.5,
     ),
     # Jaiswal: the layers of the PyTorch tutorial, read before the ReLU, and its clamped picture.
-    "jaiswal": Config(
+    "jaiswal": PLAIN.replace(
         content_layers=("conv2_2",),
         style_layers=CONV_1_TO_5,
         style_layer_weights=(1.0,),
@@ -67,7 +73,7 @@ PRESETS: dict[str, Config] = {
         clamp=True,
     ),
     # Wang et al.: content from the middle block, seed 0.
-    "wang": Config(
+    "wang": PLAIN.replace(
         content_layers=("relu3_1",),
         style_layers=FIRST_OF_EACH_BLOCK,
         style_layer_weights=(0.2,),
@@ -85,7 +91,7 @@ PRESETS: dict[str, Config] = {
         seed=0,
     ),
     # Danayak: the code names conv layers, but reads them after torchvision's ReLU, which works in place.
-    "danayak": Config(
+    "danayak": PLAIN.replace(
         content_layers=("relu4_2",),
         style_layers=FIRST_OF_EACH_BLOCK,
         style_layer_weights=(1.0, 0.75, 0.2, 0.2, 0.2),
@@ -103,7 +109,7 @@ PRESETS: dict[str, Config] = {
         clamp=False,
     ),
     # Joshi and Hu, the baseline: the PyTorch tutorial with average pooling.
-    "joshi-hu": Config(
+    "joshi-hu": PLAIN.replace(
         content_layers=("conv2_2",),
         style_layers=CONV_1_TO_5,
         style_layer_weights=(1.0,),
@@ -121,7 +127,7 @@ PRESETS: dict[str, Config] = {
     ),
     # Joshi and Hu, revised: layers after the ReLU, absolute differences, Adam, a random shift at each step.
     # They tune the loss weights for each picture; 1 : 1e3 is our starting point.
-    "joshi-hu-revised": Config(
+    "joshi-hu-revised": PLAIN.replace(
         content_layers=("relu3_1",),
         style_layers=RELU_1_TO_5,
         style_layer_weights=(1.0,),

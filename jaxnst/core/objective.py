@@ -37,6 +37,7 @@ class Objective:
       padding: a value of `vgg.PADDINGS`.
       guidance: a value of `guides.GUIDANCES`: how masks come down to the layers.
       colors: what the network sees of a picture's colours: `transforms.unchanged` or `gray`.
+      frame: what the network sees beyond the borders of a picture: nothing, or `transforms.Mirrored`.
       precision: of float32 products in the network during steps, on accelerators; targets are always exact.
     """
 
@@ -45,6 +46,7 @@ class Objective:
     padding: Callable = vgg.zeros
     guidance: guides.Guidance = guides.GUIDANCES["simple"]
     colors: Callable[[Array], Array] = transforms.unchanged
+    frame: Callable[[Array], Array] = transforms.unchanged
     precision: jax.lax.Precision = EXACT
 
     @property
@@ -113,7 +115,7 @@ def view(
     Returns:
       The picture, its features and its regions as the terms take them.
     """
-    seen = window(objective.colors(image))
+    seen = objective.frame(window(objective.colors(image)))
     features = vgg.features(params, seen, objective.layers, objective.pooling, objective.padding, precision)
     return terms.View(image, features, regions_in_window(regions, window))
 
@@ -154,7 +156,7 @@ def make_targets(
     """
 
     def down(mask: Array) -> dict[str, Array]:
-        return guides.carry_down(mask, objective.style_layers, objective.guidance)
+        return guides.carry_down(objective.frame(mask), objective.style_layers, objective.guidance)
 
     regions = [(down(mask),) for mask in style_masks] or [()] * len(styles)
     content_view = look(objective, params, content) if content is not None else None

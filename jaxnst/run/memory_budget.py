@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Literal, TypeAlias
 
 import jax
+import numpy as np
 
 from jaxnst.config.build import to_objective
 from jaxnst.core import tiling, vgg
@@ -231,7 +232,8 @@ def check_large_enough(config: Config, height: int, width: int, argument: str) -
     """
     deepest = max(to_objective(config).layers, key=vgg.LAYERS.index, default=vgg.LAYERS[0])
     least = vgg.stride(deepest)
-    if min(height, width) < least:
+    frame = to_objective(config).frame
+    if min(frame(np.empty((height, width))).shape) < least:
         raise InputError(
             f"{argument}: {width}x{height} pixels at size {config.size} are too "
             f"few for {deepest}, which needs at least {least} on each side."

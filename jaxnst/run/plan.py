@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from jaxnst.io.images import Picture
     from jaxnst.io.weights.load import Weights
 
-STARTS = ("content", "style", "noise", "black", "white", "blend")
+STARTS = ("content", "recolored", "style", "noise", "black", "white", "blend")
 
 _guides = jax.jit(guides.carry_down, static_argnums=(1, 2))
 
@@ -189,10 +189,10 @@ def prepare(
 
 
 _NEEDS: tuple[tuple[str, str, Callable[[Config], bool]], ...] = (
-    ("content", "start", lambda config: config.start in ("content", "blend")),
+    ("content", "start", lambda config: config.start in ("content", "blend", "recolored")),
     ("content", "color", lambda config: config.color != "style"),
     ("content", "laplacian_weight", lambda config: config.laplacian_weight > 0),
-    ("style", "start", lambda config: config.start == "style"),
+    ("style", "start", lambda config: config.start in ("style", "recolored")),
     ("style", "color", lambda config: config.color != "style"),
     ("style", "histogram_weight", lambda config: config.histogram_weight > 0),
 )

@@ -27,7 +27,7 @@ from jaxnst.run.loop import Hook, optimise
 from jaxnst.run.memory_budget import NETWORK_BYTES, available_bytes, estimate_bytes
 from jaxnst.run.plan import Plan
 from jaxnst.run.result import NO_FIRST_LOSS, Result
-from jaxnst.run.scale import Scale, Work, first_of, inputs_at, photo_at, render_at, target_shapes
+from jaxnst.run.scale import Scale, Work, first_of, inputs_at, loss_weights_at, photo_at, render_at, target_shapes
 from jaxnst.run.steps import for_lanes
 
 if TYPE_CHECKING:
@@ -206,7 +206,7 @@ def _joined(plans: Sequence[Plan], size: tuple[int, int]) -> tuple[solver.Inputs
         lanes.append(
             by_pictures[key]._replace(
                 params=by_pictures[next(iter(by_pictures))].params,
-                loss_weights=plan.loss_weights,
+                loss_weights=loss_weights_at(plan, size, photo_at(plan, size), by_pictures[key].targets),
                 learning_rate=jnp.float32(plan.config.learning_rate),
                 transforms=to_transforms(plan.config),
             )

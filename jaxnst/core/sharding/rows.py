@@ -70,7 +70,7 @@ def view(
     Returns:
       The picture with features and regions in a frame; `counted` marks the picture's own positions.
     """
-    seen = window(what.colors(image))
+    seen = what.frame(window(what.colors(image)))
     height, width = seen.shape[:2]
     layers, count = what.layers, mesh.shape["rows"]
     frame = framed(height, layers, count)
