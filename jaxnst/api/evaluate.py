@@ -20,7 +20,7 @@ from jaxnst.io import images
 from jaxnst.io.weights.load import load_weights
 from jaxnst.run.memory_budget import Tile, check_large_enough
 from jaxnst.run.plan import gather, prepare
-from jaxnst.run.scale import photo_at, targets_at
+from jaxnst.run.scale import loss_weights_at, photo_at, targets_at
 
 if TYPE_CHECKING:
     from jaxtyping import Float
@@ -65,13 +65,15 @@ def evaluate(
     config = resolve_config(preset, config, settings)
     array = images.read_image(image, "image")
     size = (array.shape[0], array.shape[1])
-    config = config.replace(size=max(size), start_size=0, scale_steps=(), start="black", random_shift=1.0)
-    config = config.replace(precision="float32", content_detail=False)
+    config = config.replace(size=max(size), quality="none", steps=1, start_size=0, scale_steps=())
+    config = config.replace(start="black", random_shift=1.0, precision="float32", content_detail=False)
     check_large_enough(config, *size, argument="image")
     pictures, config = gather(content, style, content_masks, style_masks, config)
     plan = prepare(pictures, config, size, tile)
-    targets = targets_at(plan, size, photo_at(plan, size))
-    losses = plan.steps.losses(plan.params, targets, plan.loss_weights_at(plan.sizes[-1]), jnp.asarray(array))
+    photo = photo_at(plan, size)
+    targets = targets_at(plan, size, photo)
+    loss_weights = loss_weights_at(plan, size, photo, targets)
+    losses = plan.steps.losses(plan.params, targets, loss_weights, jnp.asarray(array))
     return {name: float(losses[name]) for name in plan.steps.problem.objective.names}
 
 

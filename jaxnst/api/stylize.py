@@ -121,7 +121,7 @@ def stylize(
             hooks.insert(0, stack.enter_context(step_bar(plan.ends[-1], done)))
         if preview is not None:
             hooks.append(Preview(preview, plan.steps.placement))
-        frames = None if evolution is None else Evolution.of(evolution, plan)
+        frames = None if evolution is None else Evolution.of(evolution, plan.sizes[-1], plan.ends[-1])
         if frames is not None:
             hooks.append(frames)
         kept = range(snapshots, plan.ends[-1] + 1, snapshots) if snapshots else ()

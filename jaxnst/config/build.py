@@ -70,6 +70,16 @@ NEIGHBORS = "neighbors"
 NEED_HYPERCOLUMNS = ("remd", NEIGHBORS)
 """Statistics that compare too many positions for whole layers."""
 
+MULTIPLE = 16
+"""Multiple of the sides that the network sees: the stride of relu5_1, the deepest layer of any use."""
+
+EDGES = ("mirror", "drop")
+
+STRENGTH_DECADES = 1.5
+"""Powers of ten by which `strength` moves the loss weight of the style, each way."""
+
+WEIGHTINGS = ("relative", "absolute")
+
 PRECISIONS = ("auto", "float32", "tf32", "bf16")
 
 
@@ -110,6 +120,7 @@ def to_objective(config: Config) -> Objective:
         padding=vgg.PADDINGS[config.padding],
         guidance=guides.GUIDANCES[config.guidance],
         colors=transforms.gray if config.color == "luminance" else transforms.unchanged,
+        frame=transforms.Mirrored(MULTIPLE) if config.edges == "mirror" else transforms.unchanged,
         precision=jax.lax.Precision.DEFAULT if to_precision(config) == "tf32" else EXACT,
         turns=(1, 2, 3) if config.style_rotations else (),
     )
@@ -180,11 +191,16 @@ def to_loss_weights(config: Config, styles: int) -> LossWeights:
         )
     by_style = _floats(shares).reshape(styles, -1 if styles else 1)
     by_layer = _floats(_spread(config.style_layer_weights, compared))
+    content_layer_weights = _floats(_spread(config.content_layer_weights, config.content_layers))
+    if config.weighting == "relative":
+        content_layer_weights = _shares(content_layer_weights)
+        by_layer = _shares(by_layer)
+        by_style = _shares(by_style, axis=0)
     if styles and layers and not (by_style * by_layer).any():
         raise InputError("style_weights and style_layer_weights: together they leave no style any weight.")
     balance = _floats(config.style_balance)
     within: dict[str, Any] = {
-        "content": _floats(_spread(config.content_layer_weights, config.content_layers)),
+        "content": content_layer_weights,
         "style": terms.StyleWeights(by_style * by_layer, balance),
         "palette": terms.StyleWeights(by_style.mean(axis=1, keepdims=True), balance),
         "histogram": terms.StyleWeights(
@@ -196,8 +212,12 @@ def to_loss_weights(config: Config, styles: int) -> LossWeights:
         within["style"] = NeighborWeights(
             (by_style * by_layer)[:, 0], _floats(config.content_share), _floats(len(config.sides) == 1)
         )
+    strength = {"style": 10 ** (STRENGTH_DECADES * (2 * config.strength - 1))}
     return {
-        term.name: TermWeights(_floats(getattr(config, f"{term.name}_weight")), within.get(term.name, ()))
+        term.name: TermWeights(
+            _floats(getattr(config, f"{term.name}_weight") * strength.get(term.name, 1.0)),
+            within.get(term.name, ()),
+        )
         for term in to_objective(config).terms
     }
 
@@ -225,6 +245,18 @@ def at_scale(config: Config, loss_weights: LossWeights, scale: int) -> LossWeigh
 def _floats(values: Any) -> Any:
     """Converts to NumPy's float32, not JAX's, which would compile a program to convert each shape."""
     return np.asarray(values, np.float32)
+
+
+def _shares(values: Any, axis: int | None = None) -> Any:
+    """Divides values by their sum, if they have one."""
+    total = values.sum(axis=axis, keepdims=True)
+    return values / np.where(total > 0, total, 1)
+
+
+def style_shares(config: Config, styles: int) -> np.ndarray:
+    """Returns the share of each style picture, over all layers, with sum 1."""
+    shares = _floats(config.style_weights or (1,) * styles).reshape(styles, -1)
+    return _shares(shares.mean(axis=1))
 
 
 def _spread(values: Iterable[Any], layers: tuple[Any, ...]) -> tuple[Any, ...]:

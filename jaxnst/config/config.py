@@ -14,6 +14,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+import jax
+
+from jaxnst.config.quality import QUALITIES, share_out
 from jaxnst.config.validation import check
 from jaxnst.errors import InputError, choose
 
@@ -27,6 +30,16 @@ else:
 RENAMED = {"memory": "history_size"}
 """Old names of settings, which are still accepted, and their present names."""
 
+
+EARLIER: dict[str, Any] = {
+    "quality": "none",
+    "strength": 0.5,
+    "recolor": "pca",
+    "recolor_strength": 1.0,
+    "edges": "drop",
+    "weighting": "absolute",
+}
+"""Values of later settings with which a picture from before them is made again."""
 
 OLD_NAMES = {new: old for old, new in RENAMED.items()}
 """Old names of settings by their present names; digests keep them, so that renaming loses no picture."""
@@ -47,24 +60,38 @@ class Config:
     A Config may hold anything; `checked` refuses values that cannot work.
     """
 
-    size: int = 256
-    """Longer side of the finished picture, in pixels."""
+    quality: str = "good"
+    """Effort: draft for a look within seconds, good, or best. Each stands for scales and for steps at each of
+    them. none: start_size and steps mean exactly what they say."""
+    strength: float = 0.5
+    """Strength of the style, from 0 (a tint) to 1 (a full painting). Each third of the way multiplies
+    style_weight by ten, and 0.5 leaves it; below 0.5 the start picture changes too."""
+    size: int = 0
+    """Longer side of the finished picture, in pixels. 0: 256 on a CPU, 512 on an accelerator."""
     style_scale: float = 1.0
     """Size of the style pictures relative to the picture being made. Smaller values give smaller brush
     strokes."""
-    steps: int = 60
-    """Number of optimiser steps in total, shared evenly by the scales."""
+    steps: int = 0
+    """Number of optimiser steps in total. 0: as many as the quality asks for. Another number is shared by the
+    scales in the same ratio, or evenly with quality none."""
     start_size: int = 0
-    """Longer side at the first scale, in pixels, to work from coarse to fine. 0: only one scale, `size`."""
+    """Longer side at the first scale, in pixels, to work from coarse to fine. 0: that of the quality; with
+    quality none, only one scale, `size`."""
     scale_factor: float = 2.0
     """Growth of the picture from one scale to the next."""
     scale_steps: tuple[int, ...] = ()
-    """Number of steps at each scale; replaces `steps`. Empty: equal shares of `steps`."""
+    """Number of steps at each scale; replaces `steps`. Empty: shares of `steps`."""
     seed: int = 0
     """Seed of the random numbers: the noise in the start picture and the random shifts."""
-    start: str = "content"
-    """Picture to start from: content, style, noise, black, white, blend (of content and noise), detail (the
-    finest detail of the content on the style's mean colour), or the path of an image file."""
+    start: str = "recolored"
+    """Picture to start from: content, recolored (the content in the colours of the style), style, noise,
+    black, white, blend (of content and noise), detail (the finest detail of the content on the style's mean
+    colour), or the path of an image file."""
+    recolor: str = "pca"
+    """With start recolored: how the content gets the colours of the style: cholesky, pca, histogram or
+    transport. The first two match mean and covariance, histogram each channel, transport all colours."""
+    recolor_strength: float = 1.0
+    """With start recolored: how far the colours go from the content's (0) to the style's (1)."""
     blend: float = 0.5
     """With start blend: share of the content picture, 0 to 1. The rest is noise."""
     content_detail: bool = False
@@ -80,6 +107,14 @@ class Config:
     padding: str = "zeros"
     """Padding of feature maps at their borders: zeros (as the network was trained), reflect or replicate."""
 
+    edges: str = "mirror"
+    """Where sides are no multiples of the network's stride: mirror adds mirrored pixels that only the network
+    sees; drop ignores up to 15 pixels at the right and at the bottom, as in PyTorch."""
+
+    weighting: str = "relative"
+    """Meaning of the loss weights: absolute multiplies each loss as its formula says; relative first divides
+    it by what a blank picture would cost, so that equal weights mean the same with every size, network,
+    pooling and statistic."""
     content_weight: float = 1.0
     """Loss weight of the content."""
     content_layers: tuple[str, ...] = ("relu4_2",)
@@ -92,8 +127,8 @@ class Config:
     content_decay: float = 1.0
     """From each scale to the next, content_weight is multiplied by this, and palette_weight divided by it."""
 
-    style_weight: float = 50.0
-    """Loss weight of the style. Larger values give a stronger style."""
+    style_weight: float = 3.0
+    """Loss weight of the style. Larger values give a stronger style; see also strength."""
     style_layers: tuple[str, ...] = ("relu1_1", "relu2_1", "relu3_1", "relu4_1", "relu5_1")
     """Layers whose statistics must match those of the style pictures."""
     style_layer_weights: tuple[float, ...] = (1.0,)
@@ -139,9 +174,9 @@ class Config:
     and changes only the brightness; cholesky, pca and histogram first give the style picture the colours of
     the content picture."""
 
-    tv_weight: float = 2e6
+    tv_weight: float = 0.3
     """Loss weight of the total variation. Larger values give a smoother picture."""
-    tv_norm: str = "l1"
+    tv_norm: str = "l2"
     """Form of the total variation: l1 is mean |dx| + mean |dy|, l2 is mean dx^2 + mean dy^2."""
     laplacian_weight: float = 0.0
     """Loss weight of the Laplacian loss. Larger values keep more of the content's edges."""
@@ -197,13 +232,17 @@ class Config:
                 for field in dataclasses.fields(self)
             },
         )
+        if config.size == 0:  # not `not config.size`, which would hide a wrong type
+            config = dataclasses.replace(config, size=256 if jax.default_backend() == "cpu" else 512)
         check(config)
-        return dataclasses.replace(config, steps=sum(config.scale_steps) or config.steps)
+        return dataclasses.replace(config, steps=sum(map(config.steps_at, range(len(config.sides)))))
 
     @property
     def sides(self) -> list[int]:
         """Longer side of the picture at each scale, from coarse to fine; the last one is `size`."""
-        sides, side = [], float(self.start_size or self.size)
+        level = QUALITIES.get(self.quality)
+        first = self.start_size or (self.size if level is None else min(level.start_size, self.size))
+        sides, side = [], float(first)
         # A scale that is nearly as large as `size` is left out.
         while not sides or side * self.scale_factor**0.5 < self.size:
             sides.append(round(side))
@@ -214,8 +253,11 @@ class Config:
         """Returns the number of steps at one scale, counted from 0."""
         if self.scale_steps:
             return self.scale_steps[scale]
-        count = len(self.sides)
-        return self.steps * (scale + 1) // count - self.steps * scale // count
+        level = QUALITIES.get(self.quality)
+        parts = [1 if level is None else level.steps_at(side) for side in self.sides]
+        if self.steps == 0:
+            return parts[scale]
+        return share_out(self.steps, parts)[scale]
 
     def to_dict(self) -> dict[str, Any]:
         """Returns the settings in JSON's types, for `from_dict`; your own statistic becomes its `repr`."""
@@ -228,7 +270,12 @@ class Config:
         Raises:
           InputError: a key is not a setting, or a value is not allowed.
         """
-        return cls().replace(**settings).checked()
+        # A saved picture has all settings of its version; what a person writes has few.
+        of_old_version = (
+            "quality" not in settings and {"size", "steps", "start", "precision"} <= settings.keys()
+        )
+        base = cls(**EARLIER) if of_old_version else cls()
+        return base.replace(**settings).checked()
 
     def replace(self, **settings: Any) -> Config:
         """Returns a copy with some settings changed. Old names are accepted with a warning.

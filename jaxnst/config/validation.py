@@ -8,14 +8,17 @@ from typing import TYPE_CHECKING, Any
 
 from jaxnst.config.build import (
     COLORS,
+    EDGES,
     NEED_HYPERCOLUMNS,
     NEIGHBORS,
     OPTIMIZERS,
     PARAMETRISATIONS,
     PRECISIONS,
     SELF_SIMILARITY,
+    WEIGHTINGS,
 )
-from jaxnst.core import guides, losses, optimizers, vgg
+from jaxnst.config.quality import NO_LEVEL, QUALITIES
+from jaxnst.core import color, guides, losses, optimizers, vgg
 from jaxnst.core.statistics import STATISTICS
 from jaxnst.errors import InputError, choose
 
@@ -70,7 +73,11 @@ def _check_statistic(value: Any) -> None:
 def _check_names(config: Config) -> None:
     for name, choices in (
         ("pooling", vgg.POOLINGS),
+        ("quality", (*QUALITIES, NO_LEVEL)),
         ("padding", vgg.PADDINGS),
+        ("edges", EDGES),
+        ("weighting", WEIGHTINGS),
+        ("recolor", color.COLOR_TRANSFERS),
         ("content_loss", (*losses.CONTENT_FORMS, SELF_SIMILARITY)),
         ("gram", losses.GRAM_FORMS),
         ("norm", losses.NORMS),
@@ -124,8 +131,8 @@ def _check_lengths(config: Config) -> None:
 
 def _check_ranges(config: Config) -> None:
     for name, least in (
-        ("size", 1),
-        ("steps", 1),
+        ("size", 0),
+        ("steps", 0),
         ("start_size", 0),
         ("history_size", 1),
         ("seed", 0),
@@ -148,6 +155,8 @@ def _check_ranges(config: Config) -> None:
     for name, least, most in (
         ("style_scale", 0.1, 10),
         ("fourier_decay", 0, 2),
+        ("recolor_strength", 0, 1),
+        ("strength", 0, 1),
         ("style_balance", 0, 10),
         ("content_share", 0, 1),
         ("content_decay", 0.1, 10),
@@ -171,11 +180,13 @@ def _check_scales(config: Config) -> None:
         )
     if min(config.scale_steps, default=1) < 1:
         raise InputError(f"scale_steps: {min(config.scale_steps)} is too small; the least is 1.")
-    if config.scale_steps and config.steps not in (type(config).steps, sum(config.scale_steps)):
+    if config.scale_steps and config.steps not in (0, sum(config.scale_steps)):
         raise InputError(
             f"steps: {config.steps}, but scale_steps add up to {sum(config.scale_steps)}; give one."
         )
-    if config.steps < scales and not config.scale_steps:
+    if config.steps == 0 and config.quality == NO_LEVEL and not config.scale_steps:
+        raise InputError("steps: with quality none the number of steps must be given.")
+    if 0 < config.steps < scales and not config.scale_steps:
         raise InputError(f"steps: {config.steps} steps cannot be shared by {scales} scales.")
 
 

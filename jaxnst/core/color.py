@@ -171,6 +171,37 @@ def _distribution(channel: Float[np.ndarray, "h w"]) -> tuple[np.ndarray, np.nda
     return values, indices, counts.cumsum() / channel.size
 
 
+def transport_colors(
+    source: Float[np.ndarray, "h w 3"],
+    reference: Float[np.ndarray, "h2 w2 3"],
+    rounds: int = 16,
+    seed: int = 0,
+) -> Float[np.ndarray, "h w 3"]:
+    """Gives the source's colours the distribution of the reference's in three dimensions.
+
+    Each round turns the axes of colour at random and matches the distribution along each axis by itself. The
+    result tends to the reference's distribution, along every direction.
+
+    Args:
+      source: float32 `[H, W, 3]` in [0, 1], sRGB-encoded.
+      reference: float32 `[H', W', 3]` in [0, 1], sRGB-encoded, of any size.
+      rounds: number of rotations (default 16).
+      seed: seed of the rotations (default 0).
+
+    Returns:
+      Float32 `[H, W, 3]`, clipped to [0, 1].
+
+    Source: Pitie, Kokaram and Dahyot 2007, Automated colour grading using colour distribution transfer.
+    """
+    moved, wanted = (image.astype(np.float64) for image in (source, reference))
+    generator = np.random.default_rng(seed)
+    for _ in range(rounds):
+        axes = np.linalg.qr(generator.standard_normal((3, 3)))[0]
+        ours, theirs = moved @ axes, wanted @ axes
+        moved = np.stack([_match_channel(ours[..., i], theirs[..., i]) for i in range(3)], axis=-1) @ axes.T
+    return moved.clip(0, 1).astype(np.float32)
+
+
 def _moments(image: Float[np.ndarray, "h w 3"]) -> tuple[np.ndarray, np.ndarray]:
     """Computes the mean and covariance of the pixels, with no variance below `LEAST_VARIANCE`."""
     pixels = image.reshape(-1, 3).astype(np.float64)
@@ -208,9 +239,54 @@ def match_regions(
     return matched
 
 
+def recolor(
+    transfer: Callable[[np.ndarray, np.ndarray], np.ndarray],
+    content: Float[np.ndarray, "h w 3"],
+    styles: Sequence[Float[np.ndarray, "h2 w2 3"]],
+    shares: Sequence[float],
+    strength: float = 1.0,
+    content_masks: Sequence[Float[np.ndarray, "h w"]] = (),
+    style_regions: Sequence[Bool[np.ndarray, "h2 w2"]] = (),
+    content_regions: Sequence[Bool[np.ndarray, "h w"]] = (),
+) -> Float[np.ndarray, "h w 3"]:
+    """Gives the content picture the colours of the styles, as a picture to start from.
+
+    Args:
+      transfer: a value of `COLOR_TRANSFERS`.
+      content: float32 `[H, W, 3]` in [0, 1].
+      styles: float32 `[H', W', 3]` in [0, 1], of any size.
+      shares: of the styles, not negative; only their ratios count.
+      strength: 0 returns the content picture, 1 changes the colours fully.
+      content_masks: for each style its region of the content, `[H, W]` in [0, 1]; default: everywhere.
+      style_regions: for each style the pixels that count; default: all.
+      content_regions: for each style the pixels of the content that count; default: all.
+
+    Returns:
+      Float32 `[H, W, 3]` in [0, 1]: the mean of the content in each style's colours. What no mask covers
+      keeps its colours.
+    """
+    masks = content_masks or [np.ones(content.shape[:2], np.float32)] * len(styles)
+    weights = np.stack([share * mask for share, mask in zip(shares, masks, strict=True)])
+    covered = np.max(np.stack(masks), axis=0)
+    weights *= covered / np.maximum(weights.sum(axis=0), 1e-12)
+    change = np.zeros_like(content)
+    for index, style in enumerate(styles):
+        wanted = style[style_regions[index]][None] if style_regions else style
+        if content_regions:
+            # The map of a region's colours is found on the region, and used on all pixels the mask touches.
+            inside = content_regions[index] | (masks[index] > 0)
+            recolored = content.copy()
+            recolored[inside] = transfer(content[inside][None], wanted)[0]
+        else:
+            recolored = transfer(content, wanted)
+        change += weights[index][..., None] * (recolored - content)
+    return (content + np.float32(strength) * change).clip(0, 1).astype(np.float32)
+
+
 COLOR_TRANSFERS: Mapping[str, Callable[[np.ndarray, np.ndarray], np.ndarray]] = {
     "cholesky": partial(match_covariance, factorise=np.linalg.cholesky),
     "pca": partial(match_covariance, factorise=symmetric_root),
     "histogram": match_histogram,
+    "transport": transport_colors,
 }
-"""Ways to give the style picture the content's colours before the run, `(style, content) -> style`."""
+"""Ways to give one picture the colours of another before the run, `(source, reference) -> source`."""

@@ -40,6 +40,7 @@ class Objective:
       padding: a value of `vgg.PADDINGS`.
       guidance: a value of `guides.GUIDANCES`: how masks come down to the layers.
       colors: what the network sees of a picture's colours: `transforms.unchanged` or `gray`.
+      frame: what the network sees beyond the borders of a picture: nothing, or `transforms.Mirrored`.
       precision: of float32 products in the network during steps, on accelerators; targets are always exact.
       turns: quarter turns in which terms see the style pictures beside their own orientation; see
         `terms.View`.
@@ -50,6 +51,7 @@ class Objective:
     padding: Callable = vgg.zeros
     guidance: guides.Guidance = guides.GUIDANCES["simple"]
     colors: Callable[[Array], Array] = transforms.unchanged
+    frame: Callable[[Array], Array] = transforms.unchanged
     precision: jax.lax.Precision = EXACT
     turns: tuple[int, ...] = ()
 
@@ -119,7 +121,7 @@ def view(
     Returns:
       The picture, its features and its regions as the terms take them.
     """
-    seen = window(objective.colors(image))
+    seen = objective.frame(window(objective.colors(image)))
     features = vgg.features(params, seen, objective.layers, objective.pooling, objective.padding, precision)
     return terms.View(image, features, regions_in_window(regions, window))
 
@@ -160,7 +162,7 @@ def make_targets(
     """
 
     def down(mask: Array) -> dict[str, Array]:
-        return guides.carry_down(mask, objective.style_layers, objective.guidance)
+        return guides.carry_down(objective.frame(mask), objective.style_layers, objective.guidance)
 
     def seen(style: Array, masks: Sequence[Array], turns: int = 0) -> terms.View:
         turned, *turned_masks = (jnp.rot90(array, turns) if turns else array for array in (style, *masks))

@@ -137,6 +137,10 @@ class Content:
         del styles
         return tuple(content.features[layer] for layer in self.layers) if content is not None else ()
 
+    def blank(self, target: Any) -> Float[Array, " layers"]:
+        """Computes each layer's loss of a picture whose features are zero."""
+        return jnp.stack([self.norm.distance(wide(maps), self.form(maps.size)) for maps in target])
+
     def sums(self, picture: View, target: Any) -> Any:
         """Returns, for each layer, the number of differences and the norm's sums over them."""
         sums = []

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 if TYPE_CHECKING:
     from jaxtyping import Array, Float, PRNGKeyArray
@@ -30,6 +31,32 @@ def gray(image: Float[Array, "h w 3"]) -> Float[Array, "h w 3"]:
     """Returns the luminance of the image `[H, W, 3]` in three equal channels."""
     luminance = jnp.matmul(image, jnp.array(LUMA, image.dtype), precision="highest")
     return jnp.broadcast_to(luminance[..., None], image.shape)
+
+
+@dataclass(frozen=True)
+class Mirrored:
+    """Shows the network a picture that goes on beyond its borders as in a mirror; hashable, static.
+
+    Pooling drops odd edges. With sides that are multiples of the deepest layer's stride it drops none, so
+    that every pixel of the picture counts.
+
+    Attributes:
+      multiple: both sides become multiples of this, by more pixels at the bottom and at the right.
+      border: pixels on every side.
+    """
+
+    multiple: int = 1
+    border: int = 0
+
+    def __call__(self, image: Float[Array, "h w ..."]) -> Float[Array, "h2 w2 ..."]:
+        """Appends mirrored pixels to a picture or a mask."""
+        sides = [
+            (self.border, self.border + -(length + 2 * self.border) % self.multiple)
+            for length in image.shape[:2]
+        ]
+        if not np.any(sides):
+            return image
+        return jnp.pad(image, [*sides, *[(0, 0)] * (image.ndim - 2)], mode="symmetric")
 
 
 @jax.tree_util.register_dataclass

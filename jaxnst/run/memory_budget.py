@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Literal, TypeAlias
 
 import jax
+import jax.numpy as jnp
 
 from jaxnst.config.build import to_objective
 from jaxnst.core import tiling, vgg
@@ -225,7 +226,8 @@ def check_large_enough(config: Config, height: int, width: int, argument: str) -
     """
     deepest = max(to_objective(config).layers, key=vgg.LAYERS.index, default=vgg.LAYERS[0])
     least = vgg.stride(deepest)
-    if min(height, width) < least:
+    picture = jax.ShapeDtypeStruct((height, width), jnp.float32)
+    if min(jax.eval_shape(to_objective(config).frame, picture).shape) < least:
         raise InputError(
             f"{argument}: {width}x{height} pixels at size {config.size} are too "
             f"few for {deepest}, which needs at least {least} on each side."

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from jaxnst.io.images import Picture
     from jaxnst.io.weights.load import Weights
 
-STARTS = ("content", "style", "noise", "black", "white", "blend", "detail")
+STARTS = ("content", "recolored", "style", "noise", "black", "white", "blend", "detail")
 
 _guides = jax.jit(guides.carry_down, static_argnums=(1, 2))
 
@@ -194,12 +194,12 @@ def prepare(
 
 
 _NEEDS: tuple[tuple[str, str, Callable[[Config], bool]], ...] = (
-    ("content", "start", lambda config: config.start in ("content", "blend", "detail")),
+    ("content", "start", lambda config: config.start in ("content", "recolored", "blend", "detail")),
     ("content", "content_detail", lambda config: config.content_detail),
     ("content", "statistic", lambda config: NEIGHBORS in config.statistic),
     ("content", "color", lambda config: config.color != "style"),
     ("content", "laplacian_weight", lambda config: config.laplacian_weight > 0),
-    ("style", "start", lambda config: config.start in ("style", "detail")),
+    ("style", "start", lambda config: config.start in ("recolored", "style", "detail")),
     ("style", "palette_weight", lambda config: config.palette_weight > 0),
     ("style", "color", lambda config: config.color != "style"),
     ("style", "histogram_weight", lambda config: config.histogram_weight > 0),

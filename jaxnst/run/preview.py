@@ -26,7 +26,6 @@ if TYPE_CHECKING:
 
     from jaxnst.core.sharding import Placement
     from jaxnst.io.files import PathLike
-    from jaxnst.run.plan import Plan
     from jaxnst.run.scale import Scale
     from jaxnst.run.state import State
 
@@ -91,11 +90,10 @@ class Evolution(Hook):
     frames: dict[int, UInt8[np.ndarray, "h w 3"]] = field(default_factory=dict)
 
     @classmethod
-    def of(cls, path: PathLike, plan: Plan) -> Evolution:
-        """Makes the hook for the run of a plan."""
-        shape = plan.sizes[-1]
+    def of(cls, path: PathLike, shape: tuple[int, int], steps: int) -> Evolution:
+        """Makes the hook for a run of `steps` steps whose finished picture has the height and width `shape`."""
         size = images.fit_size(shape, min(max(shape), film.LONGEST_SIDE))
-        return cls(path, size, frozenset(film.spread(plan.ends[-1], film.MOST_FRAMES)))
+        return cls(path, size, frozenset(film.spread(steps, film.MOST_FRAMES)))
 
     def __call__(self, progress: Progress, state: State | None, scale: Scale) -> None:
         """Keeps the picture of a step that is a frame."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable, Hashable
 from dataclasses import dataclass
 from functools import partial
@@ -11,12 +12,13 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jaxnst.config.build import to_learning_rate, to_transforms
-from jaxnst.core import color, objective, solver, transforms
+from jaxnst.config.build import style_shares, to_learning_rate, to_transforms
+from jaxnst.core import color, losses, objective, solver, terms, transforms
+from jaxnst.core.sharding import ONE_DEVICE
 from jaxnst.io import images, masks
 from jaxnst.run.networks import step_params
 from jaxnst.run.plan import Plan, style_size
-from jaxnst.run.steps import Steps
+from jaxnst.run.steps import Steps, Tiled, whole_targets
 
 if TYPE_CHECKING:
     from jaxtyping import Array, Float, PRNGKeyArray
@@ -92,10 +94,11 @@ def photo_at(plan: Plan, size: Size) -> Photo:
 
 def inputs_at(plan: Plan, size: Size, photo: Photo) -> solver.Inputs:
     """Computes what a step takes at a height and width; `photo` from `photo_at`."""
+    targets = targets_at(plan, size, photo)
     return solver.Inputs(
         step_params(plan.config, plan.params),
-        targets_at(plan, size, photo),
-        plan.loss_weights_at(size),
+        targets,
+        loss_weights_at(plan, size, photo, targets),
         jnp.float32(to_learning_rate(plan.config)),
         render_at(plan, photo),
         to_transforms(plan.config),
@@ -110,6 +113,72 @@ def targets_at(plan: Plan, size: Size, photo: Photo) -> Any:
         [images.resize(style, style_size(plan.config, style, size)) for style in plan.styles],
         [masks.resize(mask, size) for mask in plan.content_masks],
         [masks.resize(mask, style_size(plan.config, mask, size)) for mask in plan.style_masks],
+    )
+
+
+def loss_weights_at(plan: Plan, size: Size, photo: Photo, targets: Any) -> objective.LossWeights:
+    """Computes the loss weights of a scale: the plan's own, or divided by what a blank picture would cost.
+
+    The total variation is divided by that of the style pictures (of the photo, without a style).
+
+    Args:
+      plan: of the run.
+      size: height and width of the picture.
+      photo: from `photo_at`.
+      targets: from `targets_at`.
+    """
+    weights = dict(plan.loss_weights_at(size))
+    if plan.config.weighting == "absolute":
+        return weights
+    for term in plan.steps.problem.objective.terms:
+        factor, within = weights[term.name]
+        if isinstance(term, terms.Style):
+            blank = np.asarray(targets.terms[term.name].blank)
+            within = within._replace(layers=within.layers / np.maximum(blank, LEAST_BLANK))
+        elif isinstance(term, terms.Content):
+            within = within / np.maximum(content_blank(plan, term, size, photo, targets), LEAST_BLANK)
+        elif isinstance(term, terms.Laplacian):
+            edges = sum(float(np.sum(np.square(edge))) for edge in targets.terms[term.name])
+            factor = factor / np.float32(max(edges, LEAST_BLANK))
+        elif isinstance(term, terms.Regulariser) and term.name == "tv":
+            factor = factor / np.float32(max(_variation(plan, term, size, photo), LEAST_VARIATION))
+        weights[term.name] = objective.TermWeights(factor, within)
+    return weights
+
+
+LEAST_BLANK = 1e-12
+"""Lower bound of what a blank picture costs, so that a flat picture has finite loss weights."""
+
+LEAST_VARIATION = 1e-4
+"""Lower bound of a painting's total variation: that of noise of two levels of 8 bits, in the l2 form."""
+
+
+def content_blank(plan: Plan, term: terms.Content, size: Size, photo: Photo, targets: Any) -> np.ndarray:
+    """Computes what a blank picture costs in a content term, for each layer."""
+    if photo is None:
+        return np.ones(0, np.float32)
+    if isinstance(plan.steps, Tiled):
+        # The features of a large picture may not be kept; their mean square hardly depends on the size.
+        small = images.fit_size(size, min(max(size), 512))
+        what = dataclasses.replace(plan.steps.problem.objective, terms=(term,))
+        kept = whole_targets(what, ONE_DEVICE, plan.params, images.resize(photo, small), [])
+        ratio = np.float32(size[0] * size[1] / (small[0] * small[1]))
+        scale = ratio if term.form is losses.content_sum else np.float32(1)
+        return scale * np.asarray(term.blank(kept.terms[term.name]))
+    return np.asarray(_blank(term, targets.terms[term.name]))
+
+
+_blank = jax.jit(terms.Content.blank, static_argnums=0)
+
+
+def _variation(plan: Plan, term: terms.Regulariser, size: Size, photo: Photo) -> float:
+    if not plan.styles:
+        assert photo is not None
+        return float(term.function(jnp.asarray(photo)))
+    styles = [images.resize(style, style_size(plan.config, style, size)) for style in plan.styles]
+    shares = style_shares(plan.config, len(styles))
+    return sum(
+        share * float(term.function(jnp.asarray(style))) for share, style in zip(shares, styles, strict=True)
     )
 
 
@@ -164,8 +233,26 @@ def _first_picture(plan: Plan, size: Size, photo: Photo) -> Float[np.ndarray, "h
         mean = np.mean([style.mean(axis=(0, 1)) for style in plan.styles], axis=0)
         return finer_detail(content(), coarse) + mean.astype(np.float32)
 
+    def recolored() -> np.ndarray:
+        styles = [images.resize(style, style_size(config, style, size)) for style in plan.styles]
+        regions = [masks.resize(mask, size) for mask in plan.content_masks]
+        of_styles = [
+            masks.resize(mask, style.shape[:2]) for mask, style in zip(plan.style_masks, styles, strict=False)
+        ]
+        return color.recolor(
+            color.COLOR_TRANSFERS[config.recolor],
+            content(),
+            styles,
+            list(style_shares(config, len(styles))),
+            config.recolor_strength * min(1.0, 0.25 + 1.5 * config.strength),
+            regions,
+            list(map(masks.core, of_styles)),
+            list(map(masks.core, regions)),
+        )
+
     starts = {
         "content": content,
+        "recolored": recolored,
         "style": lambda: images.resize(plan.styles[0], size),
         "noise": lambda: _noise(size, config.seed),
         "black": lambda: np.zeros((*size, 3), np.float32),

@@ -48,7 +48,7 @@ class Steps:
 
     def targets(self, params: Any, *pictures: Any) -> Any:
         """Computes what the picture is compared with; `pictures` as for `objective.make_targets`."""
-        return _targets(self.problem.objective, self.placement, params, *pictures)
+        return whole_targets(self.problem.objective, self.placement, params, *pictures)
 
     def losses(self, params: Any, targets: Any, loss_weights: Any, image: Array) -> Losses:
         """Computes the objective of a picture."""
@@ -168,7 +168,8 @@ _evaluate = jit(objective.evaluate, static_argnums=0)
 
 
 @functools.partial(jit, static_argnums=(0, 1))
-def _targets(what: objective.Objective, placement: Placement, params: Any, *pictures: Any) -> Any:
+def whole_targets(what: objective.Objective, placement: Placement, params: Any, *pictures: Any) -> Any:
+    """Computes the targets of a picture that is seen whole; arguments as for `objective.make_targets`."""
     return objective.make_targets(what, params, *pictures, look=placement.look)
 
 

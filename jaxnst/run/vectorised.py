@@ -27,7 +27,16 @@ from jaxnst.run.loop import Hook, optimise
 from jaxnst.run.memory_budget import NETWORK_BYTES, available_bytes, estimate_bytes
 from jaxnst.run.plan import Plan
 from jaxnst.run.result import NO_FIRST_LOSS, Result
-from jaxnst.run.scale import Scale, detail_at, first_of, inputs_at, photo_at, render_at, target_shapes
+from jaxnst.run.scale import (
+    Scale,
+    detail_at,
+    first_of,
+    inputs_at,
+    loss_weights_at,
+    photo_at,
+    render_at,
+    target_shapes,
+)
 
 if TYPE_CHECKING:
     from jaxtyping import PRNGKeyArray
@@ -203,7 +212,7 @@ def _joined(plans: Sequence[Plan], size: tuple[int, int]) -> tuple[solver.Inputs
         lanes.append(
             by_pictures[key]._replace(
                 params=by_pictures[next(iter(by_pictures))].params,
-                loss_weights=plan.loss_weights_at(size),
+                loss_weights=loss_weights_at(plan, size, photo_at(plan, size), by_pictures[key].targets),
                 learning_rate=jnp.float32(to_learning_rate(plan.config)),
                 transforms=to_transforms(plan.config),
             )

@@ -90,14 +90,17 @@ def test_a_row_has_settings_of_its_own(jobs_in, tmp_path):
     )
     assert first.pictures.content == tmp_path / "a.png"
     assert first.pictures.styles == [tmp_path / "b.png", tmp_path / "c.png"]
-    assert first.config == jaxnst.Config(
-        clamp=False,
-        style_weights=(1.0, 2.5),
-        content_layers=("relu3_1",),
-        size=64,
-        start=str(tmp_path / "d.png"),  # paths begin at the manifest's folder
+    assert (
+        first.config
+        == jaxnst.Config(
+            clamp=False,
+            style_weights=(1.0, 2.5),
+            content_layers=("relu3_1",),
+            size=64,
+            start=str(tmp_path / "d.png"),  # paths begin at the manifest's folder
+        ).checked()
     )
-    assert second.config == jaxnst.Config(size=100)
+    assert second.config == jaxnst.Config(size=100).checked()
     assert (first.out, second.out) == ("a--b--c.png", "a--b--c-2.png")
 
 
@@ -115,7 +118,7 @@ def test_masks_of_a_row_are_read_beside_the_manifest(jobs_in, tmp_path):
 def test_a_column_with_an_old_name_is_accepted_with_a_notice(jobs_in):
     with pytest.warns(UserWarning, match="memory is now called history_size"):
         [job] = jobs_in("content,style,memory\na.png,b.png,7\n")
-    assert job.config == jaxnst.Config(history_size=7)
+    assert job.config == jaxnst.Config(history_size=7).checked()
 
 
 def test_an_output_folder_with_pictures_that_are_read_is_refused(jobs_in, tmp_path):

@@ -22,7 +22,7 @@ def test_settings_survive_json():
 
 
 def test_settings_that_are_missing_keep_their_defaults():
-    assert Config.from_dict({"size": 48}) == Config(size=48)
+    assert Config.from_dict({"size": 48}) == Config(size=48).checked()
 
 
 def test_values_from_numpy_lists_and_paths_become_plain(tmp_path):
@@ -63,7 +63,7 @@ def test_every_old_name_is_a_setting_now():
 )
 def test_an_old_name_is_accepted_with_a_notice(make):
     with pytest.warns(UserWarning, match="^the setting memory is now called history_size.$"):
-        assert make() == Config(history_size=5)
+        assert make().checked() == Config(history_size=5).checked()
 
 
 @pytest.mark.filterwarnings("ignore:the setting memory")
@@ -80,11 +80,19 @@ def test_stylize_accepts_an_old_name():
 @pytest.mark.parametrize(
     ("settings", "sides", "steps"),
     [
-        ({"size": 256, "steps": 10}, [256], [10]),
-        ({"size": 256, "start_size": 64, "steps": 10}, [64, 128, 256], [3, 3, 4]),
-        ({"size": 200, "start_size": 64, "steps": 9}, [64, 128, 200], [3, 3, 3]),
-        ({"size": 170, "start_size": 64, "steps": 9}, [64, 170], [4, 5]),  # 128 is nearly 170
-        ({"size": 96, "start_size": 24, "scale_factor": 4.0, "scale_steps": (5, 2)}, [24, 96], [5, 2]),
+        ({"quality": "none", "size": 256, "steps": 10}, [256], [10]),
+        ({"quality": "none", "size": 256, "start_size": 64, "steps": 10}, [64, 128, 256], [3, 3, 4]),
+        ({"quality": "none", "size": 200, "start_size": 64, "steps": 9}, [64, 128, 200], [3, 3, 3]),
+        (
+            {"quality": "none", "size": 170, "start_size": 64, "steps": 9},
+            [64, 170],
+            [4, 5],
+        ),  # 128 is nearly 170
+        (
+            {"quality": "none", "size": 96, "start_size": 24, "scale_factor": 4.0, "scale_steps": (5, 2)},
+            [24, 96],
+            [5, 2],
+        ),
     ],
 )
 def test_scales_and_their_steps(settings, sides, steps):

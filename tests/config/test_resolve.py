@@ -20,11 +20,11 @@ SAVED = {"size": 64, "clamp": False}
         ("gatys", None, {}, PRESETS["gatys"]),
         ("gatys", None, {"clamp": True}, PRESETS["gatys"].replace(clamp=True)),
         (None, SAVED, {}, Config(size=64, clamp=False)),
-        (None, SAVED, {"size": 256}, Config(clamp=False)),  # as written, though it is the default
+        (None, SAVED, {"size": 256}, Config(size=256, steps=60, clamp=False)),  # as written
     ],
 )
 def test_a_command_starts_from_one_set_and_changes_it(preset, saved, options, expected):
-    assert resolve(preset, saved, options) == expected
+    assert resolve(preset, saved, options).checked() == expected.checked()
 
 
 def test_a_look_keeps_what_it_does_not_name():
@@ -38,23 +38,25 @@ def test_a_command_has_defaults_of_its_own():
     assert resolve("sketch", None, {}, noise) == noise.replace(**LOOKS["sketch"].settings)
     assert resolve(None, None, {"size": 48}, noise) == noise.replace(size=48)
     assert resolve("jaiswal", None, {}, noise) == PRESETS["jaiswal"]
-    assert resolve(None, {}, {}, noise) == Config()
+    assert resolve(None, {}, {}, noise) == Config().checked()
 
 
 def test_saved_settings_of_an_older_version():
     with pytest.warns(UserWarning, match="history_size"):
-        assert resolve(None, {"memory": 7}, {}) == Config(history_size=7)
+        assert resolve(None, {"memory": 7}, {}) == Config(history_size=7).checked()
 
 
 def test_what_a_command_resolves_may_still_be_changed_by_a_row():
-    assert resolve(None, None, {"scale_steps": (2, 3)}).replace(start_size=128).checked().steps == 5
+    assert (
+        resolve(None, None, {"scale_steps": (2, 3), "size": 256}).replace(start_size=128).checked().steps == 5
+    )
 
 
 def test_python_callers_get_checked_settings():
     assert resolve_config(None, None, {"style_layers": ["relu1_1"]}).style_layers == ("relu1_1",)
     assert resolve_config("gatys", None, {"size": 48}) == PRESETS["gatys"].replace(size=48)
-    assert resolve_config(None, Config(size=48), {"seed": 1}) == Config(size=48, seed=1)
-    assert refusal(resolve_config, None, None, {"size": 0}).startswith("size: 0 is too small")
+    assert resolve_config(None, Config(size=48), {"seed": 1}) == Config(size=48, seed=1).checked()
+    assert refusal(resolve_config, None, None, {"size": -1}).startswith("size: -1 is too small")
 
 
 @pytest.mark.parametrize(

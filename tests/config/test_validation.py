@@ -10,7 +10,14 @@ from jaxnst.config.config import Config
 pytestmark = pytest.mark.fast
 
 MISTAKES = [
-    ({"size": 0}, "size: 0 is too small; the least is 1."),
+    ({"size": -1}, "size: -1 is too small; the least is 0."),
+    ({"steps": -1}, "steps: -1 is too small; the least is 0."),
+    ({"steps": 0, "quality": "none"}, "steps: with quality none the number of steps must be given."),
+    ({"quality": "better"}, "quality: there is no 'better'"),
+    ({"strength": 1.5}, "strength: 1.5 is outside 0 to 1."),
+    ({"recolor": "sepia"}, "recolor: there is no 'sepia'"),
+    ({"weighting": "none"}, "weighting: there is no 'none'"),
+    ({"edges": "keep"}, "edges: there is no 'keep'"),
     ({"size": "48"}, "size: '48' is not of the type int."),
     ({"size": True}, "size: True is not of the type int."),
     ({"clamp": 1}, "clamp: 1 is not of the type bool."),
@@ -44,9 +51,9 @@ MISTAKES = [
     ({"histogram_weight": 1.0, "histogram_layers": ()}, "histogram_layers: none is given"),
     ({"start_size": 512}, "start_size: 512 is larger than size, 256"),
     ({"scale_factor": 1.0}, "scale_factor: 1.0 is outside"),
-    ({"scale_steps": (0,)}, "scale_steps: 0 is too small"),
+    ({"size": 64, "scale_steps": (0,)}, "scale_steps: 0 is too small"),
     ({"start_size": 128, "scale_steps": (1,)}, "scale_steps: 1 values for 2 scales (128, 256 pixels)"),
-    ({"steps": 7, "scale_steps": (6,)}, "steps: 7, but scale_steps add up to 6"),
+    ({"size": 64, "steps": 7, "scale_steps": (6,)}, "steps: 7, but scale_steps add up to 6"),
     ({"steps": 1, "start_size": 64}, "steps: 1 steps cannot be shared by 3 scales"),
     ({"optimizer": "adam", "line_search": "zoom"}, "line_search: zoom works with lbfgs only"),
     ({"line_search": "zoom", "random_shift": 0.9}, "line_search: with random_shift"),
@@ -80,8 +87,9 @@ def test_settings_that_cannot_work(settings, message):
 
 
 def test_a_layer_may_come_twice_with_two_statistics():
-    config = Config(style_layers=("relu1_1", "relu1_1"), statistic=("gram", "mean_std"))
-    assert config.checked() == config
+    config = Config(style_layers=("relu1_1", "relu1_1"), statistic=("gram", "mean_std")).checked()
+    assert config.style_layers == ("relu1_1", "relu1_1")
+    assert config.statistic == ("gram", "mean_std")
 
 
 def test_a_statistic_of_your_own_is_accepted():

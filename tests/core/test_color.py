@@ -12,8 +12,10 @@ from jaxnst.core.color import (
     match_covariance,
     match_histogram,
     match_luminance,
+    recolor,
     symmetric_root,
     to_gray,
+    transport_colors,
 )
 
 pytestmark = pytest.mark.fast
@@ -232,8 +234,66 @@ def test_a_flat_style_becomes_the_contents_mean(name):
 def test_the_transfers_differ_and_go_by_their_names():
     style, content = picture(seed=1), picture(seed=2)
     moved = {name: transfer(style, content) for name, transfer in COLOR_TRANSFERS.items()}
-    assert list(moved) == ["cholesky", "pca", "histogram"]
+    assert list(moved) == ["cholesky", "pca", "histogram", "transport"]
     for name, factorise in FACTORISATIONS.items():
         np.testing.assert_array_equal(moved[name], match_covariance(style, content, factorise))
     np.testing.assert_array_equal(moved["histogram"], match_histogram(style, content))
     assert np.abs(moved["cholesky"] - moved["pca"]).max() > 0.01
+
+
+def sliced_distance(image, reference, directions=64):
+    """Returns the root mean square 2-Wasserstein distance along random directions of colour."""
+    ways = np.random.default_rng(9).standard_normal((directions, 3))
+    ways /= np.linalg.norm(ways, axis=1, keepdims=True)
+    levels = (np.arange(500) + 0.5) / 500
+    ours, theirs = (np.quantile(x.reshape(-1, 3) @ ways.T, levels, axis=0) for x in (image, reference))
+    return np.sqrt(np.mean(np.square(ours - theirs)))
+
+
+def two_lumps(seed):
+    """Returns colours in two lumps, which no linear map makes of one."""
+    generator = np.random.default_rng(seed)
+    lump = generator.random((40, 30, 1)) < 0.3
+    colors = np.where(lump, (0.8, 0.3, 0.2), (0.2, 0.4, 0.7)) + 0.03 * generator.standard_normal((40, 30, 3))
+    return colors.clip(0, 1).astype(np.float32)
+
+
+def test_transport_matches_colours_that_moments_do_not_describe():
+    source, reference = picture(40, 30), two_lumps(1)
+    before = sliced_distance(source, reference)
+    assert sliced_distance(transport_colors(source, reference), reference) < 0.03 * before
+    assert sliced_distance(match_covariance(source, reference), reference) > 0.1 * before
+
+
+def test_transport_changes_nothing_where_nothing_differs():
+    np.testing.assert_allclose(transport_colors(two_lumps(1), two_lumps(1)), two_lumps(1), atol=1e-6)
+
+
+@pytest.mark.parametrize("transfer", COLOR_TRANSFERS.values(), ids=COLOR_TRANSFERS)
+def test_recolored_pictures_move_from_the_photo_to_the_painting(transfer):
+    photo, painting = picture(seed=1), two_lumps(2)
+    distances = [
+        sliced_distance(recolor(transfer, photo, [painting], [1.0], strength), painting)
+        for strength in (0, 0.25, 0.5, 0.75, 1)
+    ]
+    assert distances == sorted(distances, reverse=True)
+    np.testing.assert_array_equal(recolor(transfer, photo, [painting], [1.0], 0.0), photo)
+    np.testing.assert_allclose(
+        recolor(transfer, photo, [painting], [1.0]), transfer(photo, painting), atol=1e-6
+    )
+
+
+def test_several_styles_recolor_by_their_shares():
+    photo, red, blue = picture(), flat(0.8, 0.1, 0.1), flat(0.1, 0.1, 0.8)
+    mean = recolor(match_covariance, photo, [red, blue], [3.0, 1.0]).mean(axis=(0, 1))
+    np.testing.assert_allclose(mean, 0.75 * red[0, 0] + 0.25 * blue[0, 0], atol=1e-3)
+
+
+def test_regions_recolor_by_themselves_and_the_rest_stays():
+    photo, red, blue = picture(30, 20), flat(0.8, 0.1, 0.1), flat(0.1, 0.1, 0.8)
+    masks = np.zeros((2, 30, 20), np.float32)
+    masks[0, :10], masks[1, 10:20] = 1, 1
+    made = recolor(match_covariance, photo, [red, blue], [1.0, 1.0], 1.0, list(masks), (), list(masks > 0))
+    np.testing.assert_allclose(made[:10].mean(axis=(0, 1)), red[0, 0], atol=1e-3)
+    np.testing.assert_allclose(made[10:20].mean(axis=(0, 1)), blue[0, 0], atol=1e-3)
+    np.testing.assert_array_equal(made[20:], photo[20:])

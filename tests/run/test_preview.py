@@ -48,8 +48,8 @@ def previewed(tmp_path):
     def run(path=tmp_path / "out.preview.png", seconds=2.0, ends=(3, 6)):
         clock, work = Clock(), smoothing(ends=list(ends))
         ticks = Ticks(clock, path)
-        preview = Preview(path, work.steps.placement, seconds, clock)
-        return ticks, preview, optimise(work, [ticks, preview])
+        preview = Preview(path, ONE_DEVICE, seconds, clock)
+        return ticks, preview, optimise(*work, [ticks, preview])
 
     return run
 
@@ -79,7 +79,7 @@ def test_previews_take_at_most_a_twentieth_of_the_time(previewed, monkeypatch, t
     clock, work = Clock(), smoothing(ends=[3, 60])
     clocks.append(clock)
     path = tmp_path / "p.png"
-    optimise(work, [Ticks(clock, path), Preview(path, work.steps.placement, 2.0, clock)])
+    optimise(*work, [Ticks(clock, path), Preview(path, ONE_DEVICE, 2.0, clock)])
     assert np.diff(written).min() >= 20
 
 
@@ -104,12 +104,12 @@ def test_a_full_disk_does_not_stop_a_run_either(previewed, monkeypatch):
 
 def test_an_accelerator_never_waits(monkeypatch, tmp_path):
     """No state but the last can be read, because later steps are always on their way."""
-    optimise(smoothing(), [])
+    optimise(*smoothing(), [])
     as_on_an_accelerator(monkeypatch)
     work, watch, alone = smoothing(ends=[7, 12]), Watch(), Watch()
-    evolution = Evolution.of(tmp_path / "film.gif", work)
-    optimise(work, [watch, Preview(tmp_path / "p.png", work.steps.placement, 0.0, Clock()), evolution])
-    optimise(smoothing(ends=[7, 12]), [alone])
+    evolution = Evolution.of(tmp_path / "film.gif", SIZES[-1], work[1][-1])
+    optimise(*work, [watch, Preview(tmp_path / "p.png", ONE_DEVICE, 0.0, Clock()), evolution])
+    optimise(*smoothing(ends=[7, 12]), [alone])
     assert watch.readable == alone.readable == [12]
     np.testing.assert_allclose(read_image(tmp_path / "p.png"), watch.seen[-1].image, atol=0.51 / 255)
     assert list(evolution.frames) == list(range(1, 13))
@@ -117,8 +117,8 @@ def test_an_accelerator_never_waits(monkeypatch, tmp_path):
 
 def test_the_evolution_has_frames_of_one_size_from_the_first_step_to_the_last(tmp_path):
     work, watch = smoothing(), Watch()
-    evolution = Evolution.of(tmp_path / "film.webp", work)
-    outcome = optimise(work, [watch, evolution])
+    evolution = Evolution.of(tmp_path / "film.webp", SIZES[-1], work[1][-1])
+    outcome = optimise(*work, [watch, evolution])
     for progress in watch.seen:
         expected = to_bytes(resize(progress.image, SIZES[1]))
         np.testing.assert_array_equal(evolution.frames[progress.step], expected)
@@ -129,8 +129,7 @@ def test_the_evolution_has_frames_of_one_size_from_the_first_step_to_the_last(tm
 
 
 def test_the_evolution_of_a_long_run_in_a_large_size_is_bounded(tmp_path):
-    work = smoothing(sizes=[(8, 6), (3000, 2000)], ends=[3, 5000])
-    evolution = Evolution.of(tmp_path / "film.gif", work)
+    evolution = Evolution.of(tmp_path / "film.gif", (3000, 2000), 5000)
     assert evolution.size == (512, 341)
     assert len(evolution.steps) == 60
     assert {1, 5000} <= evolution.steps
@@ -138,8 +137,8 @@ def test_the_evolution_of_a_long_run_in_a_large_size_is_bounded(tmp_path):
 
 def test_the_evolution_of_a_run_that_was_stopped_ends_with_its_last_picture(tmp_path):
     work, watch = smoothing(ends=[100, 200]), Watch(stop_at=5)
-    evolution = Evolution.of(tmp_path / "film.webp", work)
-    outcome = optimise(work, [watch, evolution])
+    evolution = Evolution.of(tmp_path / "film.webp", SIZES[-1], work[1][-1])
+    outcome = optimise(*work, [watch, evolution])
     evolution.write(watch.seen[-1].image, outcome.state.step)
     assert list(evolution.frames) == [1, 4, 5]
 
@@ -151,4 +150,4 @@ def test_a_film_that_cannot_be_written_costs_no_picture(monkeypatch, tmp_path, e
 
     monkeypatch.setattr("jaxnst.io.film.save_film", fail)
     with pytest.warns(UserWarning, match="evolution: the film cannot be written"):
-        Evolution.of(tmp_path / "film.gif", smoothing()).write(np.zeros((4, 4, 3), np.float32), 1)
+        Evolution.of(tmp_path / "film.gif", (4, 4), 6).write(np.zeros((4, 4, 3), np.float32), 1)

@@ -61,7 +61,7 @@ def view(
     Features and regions are in a frame, and `counted` marks the picture's own positions. Statistics must be
     `additive`; weights may not have Winograd's filters, whose blocks XLA does not partition.
     """
-    seen = window(what.colors(image))
+    seen = what.frame(window(what.colors(image)))
     height, width = seen.shape[:2]
     layers, count = what.layers, mesh.shape["rows"]
     frame = framed(height, layers, count)

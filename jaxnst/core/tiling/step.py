@@ -166,7 +166,8 @@ def _see_picture(problem: solver.Problem, inputs: solver.Inputs, key: PRNGKeyArr
         if not term.layers
     }
     regions = regions_in_window(inputs.targets.guides, window)
-    return Seen(window(problem.objective.colors(image)), regions, whole)
+    objective = problem.objective
+    return Seen(objective.frame(window(objective.colors(image))), regions, whole)
 
 
 @functools.partial(jit, static_argnums=(0, 1))

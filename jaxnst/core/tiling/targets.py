@@ -25,7 +25,7 @@ class Recomputed(NamedTuple):
     """A content picture whose features are computed each time they are needed.
 
     Attributes:
-      picture: `[H, W, 3]`.
+      picture: `[H, W, 3]`, in the objective's frame.
       params: the network's weights, exact where those of steps may not be.
     """
 
@@ -112,13 +112,13 @@ def make_targets(
     if content is not None:
         whole = terms.View(jnp.asarray(content), {})
         if layers and keep:
-            kept = _maps(objective, params, layers, whole.image, tile)
+            kept = _maps(objective, params, layers, objective.frame(whole.image), tile)
         elif layers:
-            kept = Recomputed(whole.image, params)
+            kept = Recomputed(objective.frame(whole.image), params)
     sums = []
     for style, mask in zip(styles, style_masks or [None] * len(styles), strict=True):
         regions = [] if mask is None else [_down(objective, mask)]
-        sums.append(_sums_of_style(objective, params, jnp.asarray(style), regions, tile))
+        sums.append(_sums_of_style(objective, params, objective.frame(jnp.asarray(style)), regions, tile))
     targets = {
         term.name: term.target_of([style_sums[term.name] for style_sums in sums])
         if isinstance(term, terms.Style)
@@ -131,7 +131,7 @@ def make_targets(
 
 @functools.partial(jit, static_argnums=0)
 def _down(objective: Objective, mask: Any) -> dict[str, Array]:
-    return guides.carry_down(mask, objective.style_layers, objective.guidance)
+    return guides.carry_down(objective.frame(mask), objective.style_layers, objective.guidance)
 
 
 def _maps(
