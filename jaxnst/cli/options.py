@@ -29,8 +29,8 @@ from jaxnst.run.memory_budget import Tile
 
 MAIN = (
     *("out", "preview", "evolution", "preset", "config"),
-    *("size", "steps", "start_size", "style_scale", "seed", "start", "content_weight", "style_weight"),
-    *("style_weights", "content_masks", "color", "tv_weight"),
+    *("quality", "strength", "size", "steps", "style_scale", "seed", "start", "content_weight"),
+    *("style_weight", "style_weights", "content_masks", "color"),
 )
 """Options of the groups below, and settings, that the help shows; `--help-all` shows the others too."""
 

@@ -5,6 +5,7 @@ import pytest
 from PIL import Image
 from runs import SIZES, Watch, as_on_an_accelerator, smoothing
 
+from jaxnst.core.sharding import ONE_DEVICE
 from jaxnst.io.bit_depth import to_bytes
 from jaxnst.io.images import read_image, resize
 from jaxnst.run.ended import Ended
