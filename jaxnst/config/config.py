@@ -141,8 +141,8 @@ class Config:
     optimizer: str = "lbfgs"
     """Optimiser: lbfgs, adam, adagrad or sgd."""
     learning_rate: float = 0.0
-    """Learning rate. 0: the optimiser's own, which suits the parametrisation; with sgd the gradient is then
-    normalised and averaged. Otherwise sgd moves by learning_rate times the gradient."""
+    """Learning rate. 0: the optimiser's own; adam, adagrad and sgd then normalise each gradient, and sgd has
+    momentum. Any other value: the optimiser as published, with this rate."""
     history_size: int = 20
     """With optimizer lbfgs: number of past steps that it keeps. Each costs memory for two images."""
     line_search: str = "none"
