@@ -42,8 +42,8 @@ NORMALIZED: Mapping[str, Optimizer] = {
 
 LEARNING_RATES: Mapping[str, Mapping[str, float]] = {
     "lbfgs": {"pixels": 1.0, "fourier": 1.0},
-    "adam": {"pixels": 0.02, "fourier": 0.02},
-    "adagrad": {"pixels": 0.1, "fourier": 0.1},
+    "adam": {"pixels": 0.02, "fourier": 0.03},
+    "adagrad": {"pixels": 0.05, "fourier": 0.1},
     "sgd": {"pixels": 0.002, "fourier": 0.002},
 }
 """The learning rates that stand for `learning_rate` 0, by optimiser and parametrisation.

@@ -244,6 +244,11 @@ def _over(x: Array, divisor: Array) -> Array:
     return x / jnp.where(divisor > 0, divisor, 1)
 
 
+def _normalised(gradient: Any, params: Any = None) -> Any:
+    del params
+    return _over(gradient, _root_mean_square(gradient))
+
+
 @dataclass(frozen=True)
 class Normalized:
     """Gives another optimiser gradients that are divided by their root mean square.
@@ -265,13 +270,13 @@ class Normalized:
 
     def __call__(self, learning_rate: Float[Array, ""] | float) -> optax.GradientTransformationExtraArgs:
         """Builds the transformation."""
-        normalise = optax.stateless(lambda gradient, params: _over(gradient, _root_mean_square(gradient)))
+        normalise = optax.stateless(_normalised)
         return optax.with_extra_args_support(optax.chain(normalise, self.optimizer(learning_rate)))
 
     def carried(self, state: Any, step: Resampling, gradient: Resampling) -> Any:
         """Carries the other optimiser's state to another size; arguments as for `LBFGS`.
 
-        The gradients to come have length 1 too, so `gradient` may not change the length of those in the state.
+        Gradients have length 1 at every size, so those in the state keep their length.
         """
 
         def keep_length(x: Array) -> Array:
