@@ -10,7 +10,6 @@ import numpy as np
 
 from jaxnst.api.stylize import stylize
 from jaxnst.config.config import RENAMED, Config
-from jaxnst.config.presets import PLAIN
 from jaxnst.config.resolve import resolve_config
 from jaxnst.errors import InputError
 from jaxnst.run.result import Result
@@ -52,7 +51,7 @@ def reconstruct(
     Source: Gatys et al. 2016, figure 1 and section 2; textures: Gatys, Ecker and Bethge 2015.
     """
     if preset is None and config is None:
-        config = PLAIN.replace(**RECONSTRUCTION)
+        config = Config(**RECONSTRUCTION)
     config_fields, others = _split(settings)
     chosen = resolve_config(preset, config, config_fields)
     if chosen.start in ("content", "recolored", "style", "blend", "detail"):

@@ -26,9 +26,9 @@ from jaxnst.cli.output import (
     save_result,
     snapshot_writer,
 )
-from jaxnst.config.presets import PLAIN
+from jaxnst.config.config import Config
 
-DEFAULTS = PLAIN.replace(**variations.RECONSTRUCTION)
+DEFAULTS = Config(**variations.RECONSTRUCTION)
 
 Settings: TypeAlias = Annotated[
     dict[str, Any], arg(constructor_factory=partial(settings_type, DEFAULTS, (*MAIN, "style_layers")))

@@ -33,16 +33,22 @@ OPTIMIZERS: Mapping[str, Callable[[Config], Optimizer]] = {
     "adam": lambda config: optimizers.Adam(),
     "adagrad": lambda config: optimizers.Adagrad(),
     "rmsprop": lambda config: optimizers.RMSprop(),
-    # No rate of plain gradient descent suits two objectives, so the default rate is one of normalised steps.
-    "sgd": lambda config: optimizers.SGD() if config.learning_rate else optimizers.NormalizedSGD(),
+    "sgd": lambda config: optimizers.SGD(),
 }
+
+NORMALIZED: Mapping[str, Optimizer] = {
+    "adam": optimizers.Normalized(optimizers.Adam()),
+    "adagrad": optimizers.Normalized(optimizers.Adagrad()),
+    "sgd": optimizers.Normalized(optimizers.SGD(momentum=0.9)),
+}
+"""The optimisers where `learning_rate` is 0: as published, no rate of theirs suits two objectives."""
 
 LEARNING_RATES: Mapping[str, Mapping[str, float]] = {
     "lbfgs": {"pixels": 1.0, "fourier": 1.0, "laplacian": 1.0},
-    "adam": {"pixels": 0.1, "fourier": 0.1, "laplacian": 0.02},
-    "adagrad": {"pixels": 0.4, "fourier": 0.4, "laplacian": 0.1},
-    "rmsprop": {"pixels": 0.02, "fourier": 0.02, "laplacian": 0.005},
-    "sgd": {"pixels": 0.03, "fourier": 0.03, "laplacian": 0.03},
+    "adam": {"pixels": 0.02, "fourier": 0.03, "laplacian": 0.01},
+    "adagrad": {"pixels": 0.05, "fourier": 0.1, "laplacian": 0.02},
+    "rmsprop": {"pixels": 0.01, "fourier": 0.02, "laplacian": 0.005},
+    "sgd": {"pixels": 0.002, "fourier": 0.002, "laplacian": 0.001},
 }
 """The learning rates that stand for `learning_rate` 0, by optimiser and parametrisation.
 
@@ -88,10 +94,17 @@ def to_problem(config: Config) -> solver.Problem:
     colors = (parametrisation.Decorrelated(),) if config.decorrelate else ()
     return solver.Problem(
         objective=to_objective(config),
-        optimizer=OPTIMIZERS[config.optimizer](config),
+        optimizer=to_optimizer(config),
         parametrisation=PARAMETRISATIONS[config.parametrisation](config) + colors,
         project=solver.clamped if config.clamp else None,
     )
+
+
+def to_optimizer(config: Config) -> Optimizer:
+    """Builds the optimiser: as published if there is a learning rate, else what suits any objective."""
+    if config.learning_rate == 0 and config.optimizer in NORMALIZED:
+        return NORMALIZED[config.optimizer]
+    return OPTIMIZERS[config.optimizer](config)
 
 
 def to_learning_rate(config: Config) -> float:

@@ -31,15 +31,8 @@ RENAMED = {"memory": "history_size"}
 """Old names of settings, which are still accepted, and their present names."""
 
 
-EARLIER: dict[str, Any] = {
-    "quality": "none",
-    "strength": 0.5,
-    "recolor": "pca",
-    "recolor_strength": 1.0,
-    "edges": "drop",
-    "weighting": "absolute",
-}
-"""Values of later settings with which a picture from before them is made again."""
+DEFAULT_STEPS = 60
+"""Number of steps with quality none."""
 
 OLD_NAMES = {new: old for old, new in RENAMED.items()}
 """Old names of settings by their present names; digests keep them, so that renaming loses no picture."""
@@ -60,20 +53,20 @@ class Config:
     A Config may hold anything; `checked` refuses values that cannot work.
     """
 
-    quality: str = "good"
+    quality: str = "none"
     """Effort: draft for a look within seconds, good, or best. Each stands for scales and for steps at each of
     them. none: start_size and steps mean exactly what they say."""
     strength: float = 0.5
     """Strength of the style, from 0 (a tint) to 1 (a full painting). Each third of the way multiplies
     style_weight by ten, and 0.5 leaves it; below 0.5 the start picture changes too."""
-    size: int = 0
+    size: int = 256
     """Longer side of the finished picture, in pixels. 0: 256 on a CPU, 512 on an accelerator."""
     style_scale: float = 1.0
     """Size of the style pictures relative to the picture being made. Smaller values give smaller brush
     strokes."""
     steps: int = 0
-    """Number of optimiser steps in total. 0: as many as the quality asks for. Another number is shared by the
-    scales in the same ratio, or evenly with quality none."""
+    """Number of optimiser steps in total. 0: as many as the quality asks for, 60 with none. Another number is
+    shared by the scales in the same ratio, or evenly with quality none."""
     start_size: int = 0
     """Longer side at the first scale, in pixels, to work from coarse to fine. 0: that of the quality; with
     quality none, only one scale, `size`."""
@@ -83,7 +76,7 @@ class Config:
     """Number of steps at each scale; replaces `steps`. Empty: shares of `steps`."""
     seed: int = 0
     """Seed of the random numbers: the noise in the start picture and the random shifts."""
-    start: str = "recolored"
+    start: str = "content"
     """Picture to start from: content, recolored (the content in the colours of the style), style, noise,
     black, white, blend (of content and noise), detail (the finest detail of the content on the style's mean
     colour), or the path of an image file."""
@@ -107,11 +100,11 @@ class Config:
     padding: str = "zeros"
     """Padding of feature maps at their borders: zeros (as the network was trained), reflect or replicate."""
 
-    edges: str = "mirror"
+    edges: str = "drop"
     """Where sides are no multiples of the network's stride: mirror adds mirrored pixels that only the network
     sees; drop ignores up to 15 pixels at the right and at the bottom, as in PyTorch."""
 
-    weighting: str = "relative"
+    weighting: str = "absolute"
     """Meaning of the loss weights: absolute multiplies each loss as its formula says; relative first divides
     it by what a blank picture would cost, so that equal weights mean the same with every size, network,
     pooling and statistic."""
@@ -127,7 +120,7 @@ class Config:
     content_decay: float = 1.0
     """From each scale to the next, content_weight is multiplied by this, and palette_weight divided by it."""
 
-    style_weight: float = 3.0
+    style_weight: float = 50.0
     """Loss weight of the style. Larger values give a stronger style; see also strength."""
     style_layers: tuple[str, ...] = ("relu1_1", "relu2_1", "relu3_1", "relu4_1", "relu5_1")
     """Layers whose statistics must match those of the style pictures."""
@@ -174,9 +167,9 @@ class Config:
     and changes only the brightness; cholesky, pca and histogram first give the style picture the colours of
     the content picture."""
 
-    tv_weight: float = 0.3
+    tv_weight: float = 2e6
     """Loss weight of the total variation. Larger values give a smoother picture."""
-    tv_norm: str = "l2"
+    tv_norm: str = "l1"
     """Form of the total variation: l1 is mean |dx| + mean |dy|, l2 is mean dx^2 + mean dy^2."""
     laplacian_weight: float = 0.0
     """Loss weight of the Laplacian loss. Larger values keep more of the content's edges."""
@@ -194,8 +187,8 @@ class Config:
     optimizer: str = "lbfgs"
     """Optimiser: lbfgs, adam, adagrad, rmsprop or sgd."""
     learning_rate: float = 0.0
-    """Learning rate. 0: the optimiser's own, which suits the parametrisation; with sgd the gradient is then
-    normalised and averaged. Otherwise sgd moves by learning_rate times the gradient."""
+    """Learning rate. 0: the optimiser's own; adam, adagrad and sgd then normalise each gradient, and sgd has
+    momentum. Any other value: the optimiser as published, with this rate."""
     history_size: int = 20
     """With optimizer lbfgs: number of past steps that it keeps. Each costs memory for two images."""
     line_search: str = "none"
@@ -255,9 +248,9 @@ class Config:
             return self.scale_steps[scale]
         level = QUALITIES.get(self.quality)
         parts = [1 if level is None else level.steps_at(side) for side in self.sides]
-        if self.steps == 0:
+        if self.steps == 0 and level is not None:
             return parts[scale]
-        return share_out(self.steps, parts)[scale]
+        return share_out(self.steps or DEFAULT_STEPS, parts)[scale]
 
     def to_dict(self) -> dict[str, Any]:
         """Returns the settings in JSON's types, for `from_dict`; your own statistic becomes its `repr`."""
@@ -270,12 +263,7 @@ class Config:
         Raises:
           InputError: a key is not a setting, or a value is not allowed.
         """
-        # A saved picture has all settings of its version; what a person writes has few.
-        of_old_version = (
-            "quality" not in settings and {"size", "steps", "start", "precision"} <= settings.keys()
-        )
-        base = cls(**EARLIER) if of_old_version else cls()
-        return base.replace(**settings).checked()
+        return cls().replace(**settings).checked()
 
     def replace(self, **settings: Any) -> Config:
         """Returns a copy with some settings changed. Old names are accepted with a warning.

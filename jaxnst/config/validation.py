@@ -184,8 +184,6 @@ def _check_scales(config: Config) -> None:
         raise InputError(
             f"steps: {config.steps}, but scale_steps add up to {sum(config.scale_steps)}; give one."
         )
-    if config.steps == 0 and config.quality == NO_LEVEL and not config.scale_steps:
-        raise InputError("steps: with quality none the number of steps must be given.")
     if 0 < config.steps < scales and not config.scale_steps:
         raise InputError(f"steps: {config.steps} steps cannot be shared by {scales} scales.")
 

@@ -227,67 +227,77 @@ class RMSprop:
 
 @dataclass(frozen=True)
 class SGD:
-    """Plain gradient descent."""
+    """Gradient descent, as in `torch.optim.SGD`.
+
+    Attributes:
+      momentum: share of a step that the next step repeats; 0: plain gradient descent.
+    """
+
+    momentum: float = 0.0
 
     def __call__(self, learning_rate: Float[Array, ""] | float) -> optax.GradientTransformationExtraArgs:
         """Builds the transformation."""
-        return optax.with_extra_args_support(optax.sgd(learning_rate))
+        return optax.with_extra_args_support(optax.sgd(learning_rate, self.momentum or None))
 
     def carried(self, state: Any, step: Resampling, gradient: Resampling) -> Any:
-        """Returns the state: it holds nothing of a size."""
-        del step, gradient
-        return state
+        """Resamples the sum of past gradients to another size, if there is momentum."""
+        del step
+        if not self.momentum:
+            return state
+        sums, *rest = state
+        return (sums._replace(trace=gradient(sums.trace)), *rest)
 
 
-def _divided_by_root_mean_square(gradient: Any, params: Any = None) -> Any:
-    """Divides a gradient by the root mean square of its numbers that are not zero.
+def _root_mean_square(x: Array) -> Float[Array, ""]:
+    """Computes the root mean square of the numbers that are not zero; 0 if all are."""
+    largest = jnp.max(jnp.abs(x))
+    # Divided by the largest number, because squares of small gradients underflow in float32.
+    squares = jnp.square(x / jnp.where(largest > 0, largest, 1))
+    return largest * jnp.sqrt(jnp.sum(squares) / jnp.maximum(jnp.count_nonzero(x), 1))
 
-    Zeros are places on which the objective does not depend: outside all masks, or rows that fill up a device.
-    """
+
+def _over(x: Array, divisor: Array) -> Array:
+    return x / jnp.where(divisor > 0, divisor, 1)
+
+
+def _normalised(gradient: Any, params: Any = None) -> Any:
     del params
-    count = jnp.maximum(jnp.count_nonzero(gradient), 1)
-    # The largest number is taken out first, because squares of small gradients underflow in float32.
-    largest = jnp.max(jnp.abs(gradient))
-    scaled = gradient / jnp.where(largest > 0, largest, 1)
-    mean = jnp.sum(jnp.square(scaled)) / count
-    return scaled / jnp.sqrt(jnp.where(largest > 0, mean, 1))
+    return _over(gradient, _root_mean_square(gradient))
 
 
 @dataclass(frozen=True)
-class NormalizedSGD:
-    """Gradient descent with momentum, along gradients of length 1 (root mean square).
+class Normalized:
+    """Gives another optimiser gradients that are divided by their root mean square.
 
-    The learning rate is the root mean square of the first step, and the largest that later steps can have.
-    It does not depend on the scale of the objective, which with plain gradient descent decides between no
-    motion and noise.
+    The scale of the objective then does not count, nor do the first gradients more than the later ones, which
+    are smaller by orders of magnitude. Without it, Adam and Adagrad divide by squares of the first gradients
+    for long: they hardly move at small rates, and at large rates the first step makes noise.
+
+    Numbers that are zero are places on which the objective does not depend, such as those outside all masks;
+    they do not count.
 
     Attributes:
-      momentum: share of the mean of past gradients that a step keeps.
+      optimizer: `Adam`, `Adagrad` or `SGD`.
 
-    Source: the mean is Adam's first moment (Kingma and Ba 2015); the normalisation is that of Nesterov's
-    normalised gradient descent (1984).
+    Source: normalised gradient descent, Nesterov 1984.
     """
 
-    momentum: float = 0.9
+    optimizer: Adam | Adagrad | SGD
 
     def __call__(self, learning_rate: Float[Array, ""] | float) -> optax.GradientTransformationExtraArgs:
         """Builds the transformation."""
-        return optax.with_extra_args_support(
-            optax.chain(
-                optax.stateless(_divided_by_root_mean_square),
-                optax.ema(self.momentum, debias=True),
-                optax.scale_by_learning_rate(learning_rate),
-            )
-        )
+        normalise = optax.stateless(_normalised)
+        return optax.with_extra_args_support(optax.chain(normalise, self.optimizer(learning_rate)))
 
     def carried(self, state: Any, step: Resampling, gradient: Resampling) -> Any:
-        """Resamples the mean of the gradients to another size; arguments as for `LBFGS`.
+        """Carries the other optimiser's state to another size; arguments as for `LBFGS`.
 
-        Its length stays, since the gradients to come have length 1 too.
+        Gradients have length 1 at every size, so those in the state keep their length.
         """
-        del step
-        normalised, mean, *rest = state
-        resampled = gradient(mean.ema)
-        squares, resampled_squares = (jnp.mean(jnp.square(x)) for x in (mean.ema, resampled))
-        stretch = jnp.sqrt(squares / jnp.where(resampled_squares > 0, resampled_squares, 1))
-        return (normalised, mean._replace(ema=stretch * resampled), *rest)
+
+        def keep_length(x: Array) -> Array:
+            resampled = gradient(x)
+            return resampled * _over(_root_mean_square(x), _root_mean_square(resampled))
+
+        normalise, inner = state
+        return normalise, self.optimizer.carried(inner, step, keep_length)

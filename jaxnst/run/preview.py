@@ -91,7 +91,7 @@ class Evolution(Hook):
 
     @classmethod
     def of(cls, path: PathLike, shape: tuple[int, int], steps: int) -> Evolution:
-        """Makes the hook for a run of `steps` steps whose finished picture has the height and width `shape`."""
+        """Makes the hook for a run whose finished picture has the height and width `shape`."""
         size = images.fit_size(shape, min(max(shape), film.LONGEST_SIDE))
         return cls(path, size, frozenset(film.spread(steps, film.MOST_FRAMES)))
 

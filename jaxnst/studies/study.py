@@ -11,7 +11,6 @@ from dataclasses import dataclass
 from importlib import resources
 from typing import TYPE_CHECKING, Any
 
-from jaxnst.config.presets import PLAIN
 from jaxnst.config.resolve import resolve_config
 from jaxnst.core import vgg
 from jaxnst.errors import InputError, choose
@@ -206,8 +205,7 @@ def _with_preset(where: str, preset: Any, settings: Mapping[str, Any]) -> dict[s
 def _read_cell(where: str, grid: str, labels: Mapping[str, str], settings: dict[str, Any]) -> Cell:
     content, style = settings.pop("content", "content 1"), settings.pop("style", "style 1")
     try:
-        preset = settings.pop("preset")
-        config = resolve_config(preset, PLAIN if preset is None else None, settings)
+        config = resolve_config(settings.pop("preset"), None, settings)
     except InputError as error:
         point = ", ".join(f"{axis} {label}" for axis, label in labels.items())
         raise InputError(f"study: {where}, at {point}: {error}") from error

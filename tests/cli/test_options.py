@@ -9,7 +9,6 @@ from importlib import metadata
 import pytest
 
 from jaxnst.config.config import RENAMED, Config
-from jaxnst.config.presets import PLAIN
 from jaxnst.io.save import save_image
 
 pytestmark = pytest.mark.fast
@@ -67,10 +66,10 @@ def test_every_option_has_help_beside_its_default(options, command):
 def test_the_help_shows_the_defaults_of_its_command(options):
     stylize, reconstruct = options("stylize"), options("reconstruct")
     for name, default, reconstruction in (
-        ("quality", "good", "none"),
-        ("size", "0", "256"),
-        ("start", "recolored", "noise"),
-        ("tv-weight", "0.3", "0.0"),
+        ("quality", "none", "none"),
+        ("size", "256", "256"),
+        ("start", "content", "noise"),
+        ("tv-weight", "2000000.0", "0.0"),
         ("style-layers", "relu1_1 relu2_1 relu3_1 relu4_1 relu5_1", None),
         ("scale-steps", "none", "none"),
         ("clamp", "True", "True"),
@@ -114,7 +113,11 @@ def test_the_old_name_and_the_new_one_contradict_each_other(run, photo, painting
 @pytest.mark.filterwarnings("always")
 def test_options_change_the_settings_of_a_saved_picture(run, photo, painting, tmp_path, out, capsys):
     saved = tmp_path / "saved.png"
-    old = {name: value for name, value in PLAIN.replace(clamp=False).to_dict().items() if name != "history_size"}
+    old = {
+        name: value
+        for name, value in Config(clamp=False, steps=60).to_dict().items()
+        if name != "history_size"
+    }
     save_image(saved, [[[0, 0, 0]]], {"config": old | {"memory": 5}, "steps_done": 3})
     assert (
         run("stylize", photo, painting, "--out", out, "--config", saved, "--clamp", "--range-weight", 1) == 2

@@ -3,7 +3,6 @@
 import pytest
 
 from jaxnst import PRESETS, Config
-from jaxnst.config.config import EARLIER
 from jaxnst.config.quality import QUALITIES, share_out
 
 pytestmark = pytest.mark.fast
@@ -31,7 +30,11 @@ def test_a_better_level_does_more_steps_at_every_scale():
 
 @pytest.mark.parametrize("size", SIZES)
 def test_settings_that_were_saved_have_the_same_steps(size):
-    for settings in ({}, {"steps": 200}, {"quality": "draft", "steps": 61}):
+    for settings in (
+        {"quality": "good"},
+        {"quality": "best", "steps": 200},
+        {"quality": "draft", "steps": 61},
+    ):
         config = Config(size=size, **settings).checked()
         again = Config.from_dict(config.to_dict())
         assert again == config
@@ -41,7 +44,7 @@ def test_settings_that_were_saved_have_the_same_steps(size):
 
 
 def test_steps_of_ones_own_are_shared_in_the_ratio_of_the_level():
-    config = Config(size=256, steps=260).checked()
+    config = Config(quality="good", size=256, steps=260).checked()
     assert [config.steps_at(scale) for scale in range(3)] == [120, 80, 60]
 
 
@@ -56,17 +59,13 @@ def test_steps_are_shared_out_whole(total, parts):
 
 def test_the_published_systems_have_one_scale_and_literal_weights():
     for preset in PRESETS.values():
-        if preset.quality == "none":
-            assert preset.checked().sides == [256]
-            assert preset.weighting == "absolute"
+        assert (preset.quality, preset.weighting, preset.edges) == ("none", "absolute", "drop")
 
 
-def test_a_picture_from_before_the_levels_keeps_its_meaning():
-    saved = PRESETS["ranka"].checked().to_dict()
-    for name in EARLIER:
-        del saved[name]
-    assert Config.from_dict(saved) == PRESETS["ranka"].checked()
+def test_without_a_level_there_is_one_scale_with_sixty_steps():
+    config = Config(size=512).checked()
+    assert (config.sides, config.steps) == ([512], 60)
 
 
-def test_settings_that_are_few_are_no_old_picture():
-    assert Config.from_dict({"size": 64}) == Config(size=64).checked()
+def test_zero_pixels_are_those_that_suit_the_machine():
+    assert Config(size=0).checked().size == 256  # of a CPU

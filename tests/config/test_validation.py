@@ -12,7 +12,6 @@ pytestmark = pytest.mark.fast
 MISTAKES = [
     ({"size": -1}, "size: -1 is too small; the least is 0."),
     ({"steps": -1}, "steps: -1 is too small; the least is 0."),
-    ({"steps": 0, "quality": "none"}, "steps: with quality none the number of steps must be given."),
     ({"quality": "better"}, "quality: there is no 'better'"),
     ({"strength": 1.5}, "strength: 1.5 is outside 0 to 1."),
     ({"recolor": "sepia"}, "recolor: there is no 'sepia'"),

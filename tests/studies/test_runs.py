@@ -8,7 +8,6 @@ import numpy as np
 import pytest
 
 import jaxnst
-from jaxnst.config.presets import PLAIN
 from jaxnst.run import vectorised
 from jaxnst.run.plan import Pictures, prepare
 from jaxnst.studies.runs import Run, runs_of, with_common_layers
@@ -16,7 +15,7 @@ from jaxnst.studies.study import Cell, read_study
 
 
 def cell(**settings):
-    return Cell("grid", {}, PLAIN.replace(**settings).checked(), "content 1", ("style 1",))
+    return Cell("grid", {}, jaxnst.Config(**settings).checked(), "content 1", ("style 1",))
 
 
 @pytest.mark.fast
