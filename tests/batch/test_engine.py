@@ -199,7 +199,7 @@ def test_pairs_that_cannot_work_are_refused_before_the_first_step(pictures, tmp_
     contents = [pictures[0], tmp_path / "none.png"]
     message = refusal(jaxnst.stylize_batch, contents, pictures[1], **settings)
     assert message.startswith("pair 2: content:")
-    configs = [jaxnst.Config(), jaxnst.Config(steps=0)]
+    configs = [jaxnst.Config(), jaxnst.Config(steps=-1)]
     assert refusal(jaxnst.stylize_batch, pictures[:2], pictures[2], config=configs).startswith(
         "pair 2: steps:"
     )

@@ -30,7 +30,7 @@ def test_a_command_starts_from_one_set_and_changes_it(preset, saved, options, ex
 def test_a_look_keeps_what_it_does_not_name():
     assert resolve("sketch", None, {"size": 48}) == Config(size=48, **LOOKS["sketch"].settings)
     assert resolve("sketch", None, {"color": "pca"}).color == "pca"
-    assert resolve_config("sketch", None, {}) == Config(**LOOKS["sketch"].settings)
+    assert resolve_config("sketch", None, {}) == Config(**LOOKS["sketch"].settings).checked()
 
 
 def test_a_command_has_defaults_of_its_own():

@@ -1,5 +1,6 @@
 """The objective in tiles is the objective: value and gradient, whatever is compared, also at the borders."""
 
+import dataclasses
 from functools import partial
 
 import jax
@@ -53,6 +54,16 @@ def test_tiles_add_up_to_the_whole(params, statistic, norm):
     described = objective_of(st.STATISTICS[statistic](losses.gram_chw, losses.NORMS[norm]), norm)
     given = (picture(*SIZE), [picture(80, 101, 2)])
     assert_equal(*both(described, params, weights_of(described, 1), given, picture(*SIZE, 1)))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("keep", [True, False])
+def test_tiles_of_a_mirrored_frame_add_up_to_the_whole(params, keep):
+    """At an odd size, where pooling would drop edges, with regions in the frame too."""
+    described = dataclasses.replace(objective_of(st.Gram()), frame=transforms.Mirrored(16))
+    masks = [half(*SIZE), 1 - half(*SIZE)], [half(80, 101), half(64, 64)]
+    given = (picture(*SIZE), [picture(80, 101, 2), picture(64, 64, 3)], *masks)
+    assert_equal(*both(described, params, weights_of(described, 2), given, picture(*SIZE, 1), keep=keep))
 
 
 @pytest.mark.slow

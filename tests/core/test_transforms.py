@@ -54,3 +54,12 @@ def test_the_window_stays_near_the_picture():
     for seed in range(5):
         seen = transforms.RandomShift(0.97)(ramp, jax.random.key(seed))
         assert np.abs(seen - ramp).max() < 0.07
+
+
+@pytest.mark.parametrize(("multiple", "border"), [(16, 0), (16, 3), (1, 5), (1, 0)])
+def test_a_mirrored_frame_is_numpys_symmetric_padding(image, multiple, border):
+    framed = np.asarray(transforms.Mirrored(multiple, border)(jnp.asarray(image)))
+    more = [-(side + 2 * border) % multiple for side in image.shape[:2]]
+    sides = [(border, border + extra) for extra in more]
+    np.testing.assert_array_equal(framed, np.pad(image, [*sides, (0, 0)], mode="symmetric"))
+    assert framed.shape[0] % multiple == framed.shape[1] % multiple == 0

@@ -267,7 +267,7 @@ def test_bad_arrays_are_refused_in_one_sentence(pictures, kind):
     ("settings", "message"),
     [
         ({"optimiser": "adam"}, "did you mean optimizer"),
-        ({"steps": 0}, "steps: 0 is too small"),
+        ({"steps": -1}, "steps: -1 is too small"),
         ({"steps": 2.5}, "steps: 2.5 is not"),
         ({"seed": -1}, "seed: -1"),
         ({"style_weight": float("nan")}, "style_weight: nan"),

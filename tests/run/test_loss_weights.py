@@ -1,0 +1,76 @@
+"""Relative loss weights mean the same whatever the size of features and formulas; and edges that count."""
+
+import numpy as np
+import pytest
+
+import jaxnst
+from jaxnst.io.images import read_image, resize
+from jaxnst.run.plan import Pictures, prepare
+from jaxnst.run.scale import inputs_at, photo_at
+
+SMALL = {"style_layers": ("relu1_1", "relu2_1", "relu3_1"), "content_layers": ("relu3_1",)}
+
+
+@pytest.fixture(scope="module")
+def pictures():
+    """A photo, a painting, and a third picture to judge, 48 pixels high."""
+    generator = np.random.default_rng(0)
+    return [generator.random((48, width, 3), np.float32) for width in (40, 64, 40)]
+
+
+def relative(pictures, **settings):
+    photo, painting, image = pictures
+    return jaxnst.evaluate(image, photo, painting, weighting="relative", **SMALL | settings)
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [{"gram": "hw"}, {"gram": "gatys"}, {"content_loss": "sum"}, {"weights": "caffe-unit"}],
+    ids=str,
+)
+def test_relative_losses_do_not_depend_on_factors(pictures, settings):
+    expected, losses = relative(pictures), relative(pictures, **settings)
+    assert expected["style"] > 0
+    for name in ("content", "style"):
+        assert losses[name] == pytest.approx(expected[name], rel=1e-3)
+
+
+def test_a_relative_loss_of_the_pictures_themselves_is_zero(pictures):
+    photo, painting, _ = pictures
+    losses = relative([photo, photo, photo])
+    assert losses["content"] == losses["style"] == 0
+    assert relative([photo, painting, photo])["content"] == 0
+
+
+def test_the_total_variation_counts_relative_to_the_paintings(pictures):
+    photo, painting, _ = pictures
+    config = jaxnst.Config(size=48, weighting="relative", tv_weight=2.0, tv_norm="l2", **SMALL).checked()
+    plan = prepare(Pictures(photo, [painting]), config)
+    inputs = inputs_at(plan, plan.sizes[-1], photo_at(plan, plan.sizes[-1]))
+    shown = np.float64(resize(painting, (36, 48)))
+    variation = sum(np.mean(np.square(np.diff(shown, axis=axis))) for axis in (0, 1))
+    assert float(inputs.loss_weights["tv"].factor) == pytest.approx(2 / variation, rel=1e-3)
+
+
+def test_shares_of_styles_and_layers_count_by_their_ratios(pictures):
+    photo, painting, image = pictures
+    losses = [
+        jaxnst.evaluate(image, photo, [painting, photo], weighting="relative", style_weights=shares, **SMALL)[
+            "style"
+        ]
+        for shares in ((1, 3), (0.25, 0.75), (2, 6))
+    ]
+    np.testing.assert_allclose(losses, losses[0], rtol=1e-5)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("size", [97, 104, 111])
+def test_every_pixel_is_painted_at_every_size(photo, painting, size):
+    """As much at the right and at the bottom as in the middle, where pooling would drop edges."""
+    settings = {"size": size, "steps": 30, "start": "content", "edges": "mirror", "progress": False}
+    change = np.abs(
+        jaxnst.stylize(photo, painting, **settings).array - resize(read_image(photo, "photo"), (size, size))
+    ).mean(axis=-1)
+    middle = change[size // 4 : -size // 4, size // 4 : -size // 4].mean()
+    assert change[:, -8:].mean() > 0.8 * middle
+    assert change[-8:].mean() > 0.8 * middle
