@@ -3,7 +3,7 @@
 `python -m benchmarks.controls --suite scales` runs three pairs at 192 pixels with one scale and with several
 scales, at equal cost. It compares the losses of the finished pictures at full size, in float32.
 `--suite parametrisation` counts the evaluations until a run reaches the loss that pixels reach after 60.
-`--suite optimizers` compares all optimisers, at their default rates, at 128 pixels after 60 steps.
+`--suite optimizers` compares all optimisers, at their default rates, at 64 pixels after 60 steps.
 
 Cost is counted in evaluations at full size. An evaluation at a smaller size costs the ratio of the numbers of
 pixels. Seconds are recorded too.
@@ -114,7 +114,7 @@ def measure_parametrisations(
     return rows
 
 
-def measure_optimizers(pair: str, size: int = 128, steps: int = 60) -> list[dict[str, Any]]:
+def measure_optimizers(pair: str, size: int = 64, steps: int = 60) -> list[dict[str, Any]]:
     """Measures the loss of every optimiser, with its default rate, in every parametrisation."""
     content, painting = PAIRS[pair]
     rows = []
