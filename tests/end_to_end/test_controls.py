@@ -375,7 +375,7 @@ def test_carrying_to_the_same_size_changes_nothing(pictures, basis):
 def test_a_carried_gradient_is_that_of_the_finer_picture(pictures, basis):
     """For an objective that is a mean over positions: resampled, and divided by the growth of the area."""
     photo = resize(pictures[0], (30, 40))
-    config = jaxnst.Config(**SETTINGS, **basis, optimizer="adam", clamp=False).checked()
+    config = jaxnst.Config(**SETTINGS, **basis, optimizer="adam", learning_rate=0.01, clamp=False).checked()
     problem = to_problem(config)
 
     def state_with_gradient(image):
