@@ -16,6 +16,9 @@ PARAMETRISATIONS = {
     "fourier, decorrelated": {"parametrisation": "fourier", "decorrelate": True},
 }
 
+FACTORS = {"lbfgs": 20, "adam": 20, "adagrad": 10, "sgd": 20}
+"""How many times smaller the loss is after 60 steps; Adagrad slows down as it goes."""
+
 
 def losses(content, style, optimizer, parametrisation, size, steps):
     """Returns the total loss at the start and after a number of steps."""
@@ -27,18 +30,19 @@ def losses(content, style, optimizer, parametrisation, size, steps):
 @pytest.mark.slow
 @pytest.mark.parametrize("parametrisation", PARAMETRISATIONS)
 @pytest.mark.parametrize("optimizer", OPTIMIZERS)
-def test_sixty_steps_lower_the_loss_to_a_tenth(optimizer, parametrisation, photo, painting):
+def test_sixty_steps_lower_the_loss_by_the_stated_factor(optimizer, parametrisation, photo, painting):
     first, last = losses(photo, painting, optimizer, parametrisation, 128, 60)
-    assert last < first / 10
+    assert last < first / FACTORS[optimizer]
 
 
 @pytest.mark.parametrize(
     ("optimizer", "parametrisation"),
     [("adam", "pixels"), ("adagrad", "pixels"), ("sgd", "pixels"), ("adam", "fourier, decorrelated")],
 )
-def test_fifteen_steps_lower_the_loss_to_a_third(optimizer, parametrisation, photo, painting):
+def test_fifteen_steps_lower_the_loss_to_a_tenth(optimizer, parametrisation, photo, painting):
+    """With rate 1 for all, the best of the three reached a fifth."""
     first, last = losses(photo, painting, optimizer, parametrisation, 64, 15)
-    assert last < first / 3
+    assert last < first / 10
 
 
 @pytest.mark.slow
