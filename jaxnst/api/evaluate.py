@@ -70,9 +70,8 @@ def evaluate(
     check_large_enough(config, *size, argument="image")
     pictures, config = gather(content, style, content_masks, style_masks, config)
     plan = prepare(pictures, config, size, tile)
-    photo = photo_at(plan, size)
-    targets = targets_at(plan, size, photo)
-    loss_weights = loss_weights_at(plan, size, photo, targets)
+    targets = targets_at(plan, size, photo_at(plan, size))
+    loss_weights = loss_weights_at(plan, size, targets)
     losses = plan.steps.losses(plan.params, targets, loss_weights, jnp.asarray(array))
     return {name: float(losses[name]) for name in plan.steps.problem.objective.names}
 

@@ -35,7 +35,7 @@ MAIN = (
 """Options of the groups below, and settings, that the help shows; `--help-all` shows the others too."""
 
 SHORT_HELP: ContextVar[bool] = ContextVar("SHORT_HELP", default=False)
-"""Whether a command is parsed for its short help, which has only the options of `MAIN`."""
+"""Says whether a command is parsed for its short help, which has only the options of `MAIN`."""
 
 
 @dataclass(frozen=True)

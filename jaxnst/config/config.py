@@ -101,8 +101,8 @@ class Config:
     """Padding of feature maps at their borders: zeros (as the network was trained), reflect or replicate."""
 
     edges: str = "drop"
-    """Where sides are no multiples of the network's stride: mirror adds mirrored pixels that only the network
-    sees; drop ignores up to 15 pixels at the right and at the bottom, as in PyTorch."""
+    """Treatment of sides that are not multiples of 16: mirror shows the network mirrored pixels beyond them;
+    drop ignores up to 15 pixels at the right and at the bottom, as in PyTorch."""
 
     weighting: str = "absolute"
     """Meaning of the loss weights: absolute multiplies each loss as its formula says; relative first divides

@@ -247,7 +247,6 @@ def recolor(
     strength: float = 1.0,
     content_masks: Sequence[Float[np.ndarray, "h w"]] = (),
     style_regions: Sequence[Bool[np.ndarray, "h2 w2"]] = (),
-    content_regions: Sequence[Bool[np.ndarray, "h w"]] = (),
 ) -> Float[np.ndarray, "h w 3"]:
     """Gives the content picture the colours of the styles, as a picture to start from.
 
@@ -259,7 +258,6 @@ def recolor(
       strength: 0 returns the content picture, 1 changes the colours fully.
       content_masks: for each style its region of the content, `[H, W]` in [0, 1]; default: everywhere.
       style_regions: for each style the pixels that count; default: all.
-      content_regions: for each style the pixels of the content that count; default: all.
 
     Returns:
       Float32 `[H, W, 3]` in [0, 1]: the mean of the content in each style's colours. What no mask covers
@@ -272,14 +270,9 @@ def recolor(
     change = np.zeros_like(content)
     for index, style in enumerate(styles):
         wanted = style[style_regions[index]][None] if style_regions else style
-        if content_regions:
-            # The map of a region's colours is found on the region, and used on all pixels the mask touches.
-            inside = content_regions[index] | (masks[index] > 0)
-            recolored = content.copy()
-            recolored[inside] = transfer(content[inside][None], wanted)[0]
-        else:
-            recolored = transfer(content, wanted)
-        change += weights[index][..., None] * (recolored - content)
+        inside = masks[index] > 0
+        recolored = transfer(content[inside][None], wanted)[0]
+        change[inside] += weights[index][inside][:, None] * (recolored - content[inside])
     return (content + np.float32(strength) * change).clip(0, 1).astype(np.float32)
 
 

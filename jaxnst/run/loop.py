@@ -5,6 +5,7 @@ It knows nothing of files, bars or Ctrl-C: those are hooks, in `jaxnst.run.hooks
 
 from __future__ import annotations
 
+import abc
 import functools
 from collections import deque
 from collections.abc import Callable, Sequence
@@ -72,7 +73,7 @@ class Progress:
         return np.clip(np.asarray(self.unclipped), 0, 1)
 
 
-class Hook:
+class Hook(abc.ABC):
     """Does something beside the loop after each step."""
 
     def settles(self, step: int) -> bool:
@@ -80,6 +81,7 @@ class Hook:
         del step
         return False
 
+    @abc.abstractmethod
     def __call__(self, progress: Progress, state: State | None, scale: Scale) -> Ended | None:
         """Returns a reason to stop, or None.
 
@@ -88,7 +90,6 @@ class Hook:
           state: after the step; None if a later step has used it up, because no hook `settles` this one.
           scale: the present one.
         """
-        raise NotImplementedError
 
 
 class Outcome(NamedTuple):

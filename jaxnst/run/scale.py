@@ -98,7 +98,7 @@ def inputs_at(plan: Plan, size: Size, photo: Photo) -> solver.Inputs:
     return solver.Inputs(
         step_params(plan.config, plan.params),
         targets,
-        loss_weights_at(plan, size, photo, targets),
+        loss_weights_at(plan, size, targets),
         jnp.float32(to_learning_rate(plan.config)),
         render_at(plan, photo),
         to_transforms(plan.config),
@@ -116,7 +116,7 @@ def targets_at(plan: Plan, size: Size, photo: Photo) -> Any:
     )
 
 
-def loss_weights_at(plan: Plan, size: Size, photo: Photo, targets: Any) -> objective.LossWeights:
+def loss_weights_at(plan: Plan, size: Size, targets: Any) -> objective.LossWeights:
     """Computes the loss weights of a scale: the plan's own, or divided by what a blank picture would cost.
 
     The total variation is divided by that of the style pictures (of the photo, without a style).
@@ -124,7 +124,6 @@ def loss_weights_at(plan: Plan, size: Size, photo: Photo, targets: Any) -> objec
     Args:
       plan: of the run.
       size: height and width of the picture.
-      photo: from `photo_at`.
       targets: from `targets_at`.
     """
     weights = dict(plan.loss_weights_at(size))
@@ -136,12 +135,12 @@ def loss_weights_at(plan: Plan, size: Size, photo: Photo, targets: Any) -> objec
             blank = np.asarray(targets.terms[term.name].blank)
             within = within._replace(layers=within.layers / np.maximum(blank, LEAST_BLANK))
         elif isinstance(term, terms.Content):
-            within = within / np.maximum(content_blank(plan, term, size, photo, targets), LEAST_BLANK)
+            within = within / np.maximum(_content_blank(plan, term, size, targets), LEAST_BLANK)
         elif isinstance(term, terms.Laplacian):
             edges = sum(float(np.sum(np.square(edge))) for edge in targets.terms[term.name])
             factor = factor / np.float32(max(edges, LEAST_BLANK))
         elif isinstance(term, terms.Regulariser) and term.name == "tv":
-            factor = factor / np.float32(max(_variation(plan, term, size, photo), LEAST_VARIATION))
+            factor = factor / np.float32(max(_variation(plan, term, size), LEAST_VARIATION))
         weights[term.name] = objective.TermWeights(factor, within)
     return weights
 
@@ -153,15 +152,15 @@ LEAST_VARIATION = 1e-4
 """Lower bound of a painting's total variation: that of noise of two levels of 8 bits, in the l2 form."""
 
 
-def content_blank(plan: Plan, term: terms.Content, size: Size, photo: Photo, targets: Any) -> np.ndarray:
+def _content_blank(plan: Plan, term: terms.Content, size: Size, targets: Any) -> np.ndarray:
     """Computes what a blank picture costs in a content term, for each layer."""
-    if photo is None:
+    if not term.layers:
         return np.ones(0, np.float32)
     if isinstance(plan.steps, Tiled):
         # The features of a large picture may not be kept; their mean square hardly depends on the size.
         small = images.fit_size(size, min(max(size), 512))
         what = dataclasses.replace(plan.steps.problem.objective, terms=(term,))
-        kept = whole_targets(what, ONE_DEVICE, plan.params, images.resize(photo, small), [])
+        kept = whole_targets(what, ONE_DEVICE, plan.params, photo_at(plan, small), [])
         ratio = np.float32(size[0] * size[1] / (small[0] * small[1]))
         scale = ratio if term.form is losses.content_sum else np.float32(1)
         return scale * np.asarray(term.blank(kept.terms[term.name]))
@@ -171,15 +170,11 @@ def content_blank(plan: Plan, term: terms.Content, size: Size, photo: Photo, tar
 _blank = jax.jit(terms.Content.blank, static_argnums=0)
 
 
-def _variation(plan: Plan, term: terms.Regulariser, size: Size, photo: Photo) -> float:
-    if not plan.styles:
-        assert photo is not None
-        return float(term.function(jnp.asarray(photo)))
+def _variation(plan: Plan, term: terms.Regulariser, size: Size) -> float:
+    """Computes the variation of the style pictures, in their shares; of the photo, without a style."""
     styles = [images.resize(style, style_size(plan.config, style, size)) for style in plan.styles]
-    shares = style_shares(plan.config, len(styles))
-    return sum(
-        share * float(term.function(jnp.asarray(style))) for share, style in zip(shares, styles, strict=True)
-    )
+    variations = [float(term.function(jnp.asarray(picture))) for picture in styles or [photo_at(plan, size)]]
+    return float(np.dot(style_shares(plan.config, len(styles)) if styles else 1, variations).sum())
 
 
 def target_shapes(plan: Plan, size: Size) -> Hashable:
@@ -230,8 +225,8 @@ def _first_picture(plan: Plan, size: Size, photo: Photo) -> Float[np.ndarray, "h
 
     def detail() -> np.ndarray:
         coarse = max(1, size[0] // 2), max(1, size[1] // 2)
-        mean = np.mean([style.mean(axis=(0, 1)) for style in plan.styles], axis=0)
-        return finer_detail(content(), coarse) + mean.astype(np.float32)
+        means = np.stack([style.mean(axis=(0, 1)) for style in plan.styles])
+        return finer_detail(content(), coarse) + style_shares(config, len(means)) @ means
 
     def recolored() -> np.ndarray:
         styles = [images.resize(style, style_size(config, style, size)) for style in plan.styles]
@@ -247,7 +242,6 @@ def _first_picture(plan: Plan, size: Size, photo: Photo) -> Float[np.ndarray, "h
             config.recolor_strength * min(1.0, 0.25 + 1.5 * config.strength),
             regions,
             list(map(masks.core, of_styles)),
-            list(map(masks.core, regions)),
         )
 
     starts = {

@@ -212,7 +212,7 @@ def _joined(plans: Sequence[Plan], size: tuple[int, int]) -> tuple[solver.Inputs
         lanes.append(
             by_pictures[key]._replace(
                 params=by_pictures[next(iter(by_pictures))].params,
-                loss_weights=loss_weights_at(plan, size, photo_at(plan, size), by_pictures[key].targets),
+                loss_weights=loss_weights_at(plan, size, by_pictures[key].targets),
                 learning_rate=jnp.float32(to_learning_rate(plan.config)),
                 transforms=to_transforms(plan.config),
             )

@@ -1,4 +1,4 @@
-"""What a newcomer meets: names that nobody gave, mistakes, short help, looks, and pictures to look at."""
+"""Tests what a newcomer meets: default names, mistakes, short help, looks, and pictures to look at."""
 
 import re
 import subprocess
@@ -197,7 +197,7 @@ def test_a_link_to_the_photo_is_the_photo(refused, desk):
 
 @pytest.mark.slow
 def test_a_newcomer_in_a_shell(desk):
-    """The same in a process: an exit status, a sentence on standard error, a picture."""
+    """Runs the command as a process: an exit status, a sentence on standard error, a picture."""
 
     def shell(*words):
         command = [sys.executable, "-m", "jaxnst", *words]

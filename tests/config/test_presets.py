@@ -62,7 +62,7 @@ def test_numbers_that_single_reports_give():
 
 @pytest.mark.parametrize("name", ["gatys", "jaiswal", "wang", "joshi-hu"])
 def test_presets_without_a_learning_rate_have_that_of_torch_optim_lbfgs(name):
-    """As in `torch.optim.LBFGS`, whatever the optimiser's own rate becomes."""
+    """Keeps the rate of `torch.optim.LBFGS`, whatever the optimiser's own rate becomes."""
     assert PRESETS[name].optimizer == "lbfgs"
     assert to_learning_rate(PRESETS[name]) == 1.0
 

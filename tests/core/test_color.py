@@ -293,7 +293,7 @@ def test_regions_recolor_by_themselves_and_the_rest_stays():
     photo, red, blue = picture(30, 20), flat(0.8, 0.1, 0.1), flat(0.1, 0.1, 0.8)
     masks = np.zeros((2, 30, 20), np.float32)
     masks[0, :10], masks[1, 10:20] = 1, 1
-    made = recolor(match_covariance, photo, [red, blue], [1.0, 1.0], 1.0, list(masks), (), list(masks > 0))
+    made = recolor(match_covariance, photo, [red, blue], [1.0, 1.0], 1.0, list(masks))
     np.testing.assert_allclose(made[:10].mean(axis=(0, 1)), red[0, 0], atol=1e-3)
     np.testing.assert_allclose(made[10:20].mean(axis=(0, 1)), blue[0, 0], atol=1e-3)
     np.testing.assert_array_equal(made[20:], photo[20:])

@@ -14,10 +14,11 @@ PARAMETRISATIONS = {
     "fourier 0.5": {"parametrisation": "fourier", "fourier_decay": 0.5},
     "decorrelated": {"decorrelate": True},
     "fourier, decorrelated": {"parametrisation": "fourier", "decorrelate": True},
+    "laplacian": {"parametrisation": "laplacian"},
 }
 
-FACTORS = {"lbfgs": 20, "adam": 20, "adagrad": 10, "sgd": 20}
-"""How many times smaller the loss is after 60 steps; Adagrad slows down as it goes."""
+FACTORS = {"lbfgs": 20, "adam": 20, "adagrad": 10, "rmsprop": 10, "sgd": 20}
+"""How many times smaller the loss is after 60 steps; Adagrad slows down as it goes, RMSprop is noisy."""
 
 
 def losses(content, style, optimizer, parametrisation, size, steps):

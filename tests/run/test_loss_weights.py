@@ -66,7 +66,7 @@ def test_shares_of_styles_and_layers_count_by_their_ratios(pictures):
 @pytest.mark.slow
 @pytest.mark.parametrize("size", [97, 104, 111])
 def test_every_pixel_is_painted_at_every_size(photo, painting, size):
-    """As much at the right and at the bottom as in the middle, where pooling would drop edges."""
+    """Compares the strips at the right and at the bottom, which pooling would drop, with the middle."""
     settings = {"size": size, "steps": 30, "start": "content", "edges": "mirror", "progress": False}
     change = np.abs(
         jaxnst.stylize(photo, painting, **settings).array - resize(read_image(photo, "photo"), (size, size))
