@@ -38,7 +38,12 @@ def test_sixty_steps_lower_the_loss_by_the_stated_factor(optimizer, parametrisat
 
 @pytest.mark.parametrize(
     ("optimizer", "parametrisation"),
-    [("adam", "pixels"), ("adagrad", "pixels"), ("sgd", "pixels"), ("adam", "fourier, decorrelated")],
+    [
+        ("adam", "pixels"),
+        pytest.param("adagrad", "pixels", marks=pytest.mark.slow),
+        pytest.param("sgd", "pixels", marks=pytest.mark.slow),
+        pytest.param("adam", "fourier, decorrelated", marks=pytest.mark.slow),
+    ],
 )
 def test_fifteen_steps_lower_the_loss_to_a_tenth(optimizer, parametrisation, photo, painting):
     """With rate 1 for all, the best of the three reached a fifth."""

@@ -92,7 +92,10 @@ def test_in_colors_of_gives_mean_and_covariance_and_does_not_blow_up_faint_chrom
 # Pictures on which a person's choice is plain
 
 
-@pytest.fixture(scope="module", params=PAIRS)
+@pytest.fixture(
+    scope="module",
+    params=["astronaut_van_gogh", *(pytest.param(name, marks=pytest.mark.slow) for name in list(PAIRS)[1:])],
+)
 def pair(request):
     """Measures eleven pictures of a pair."""
     photo, painting = (small(path) for path in PAIRS[request.param])
