@@ -121,13 +121,12 @@ def stylize(
             hooks.insert(0, stack.enter_context(step_bar(plan.ends[-1], done)))
         if preview is not None:
             hooks.append(Preview(preview, plan.steps.placement))
-        frames = None if evolution is None else Evolution.of(evolution, plan.sizes[-1], plan.ends[-1])
-        if frames is not None:
+        if evolution is not None:
+            frames = Evolution.of(evolution, plan.sizes[-1], plan.ends[-1])
             hooks.append(frames)
+            stack.callback(frames.write)
         kept = range(snapshots, plan.ends[-1] + 1, snapshots) if snapshots else ()
         result = run_plan(plan, hooks, kept, file)
-        if frames is not None:
-            frames.write(result.array, len(result.history["total"]))
     return dataclasses.replace(result, seconds=result.seconds + prepared - began)
 
 

@@ -22,7 +22,7 @@ from jaxnst.run.loop import Hook, Progress
 from jaxnst.run.mesh import any_process
 
 if TYPE_CHECKING:
-    from jaxtyping import Float, UInt8
+    from jaxtyping import UInt8
 
     from jaxnst.core.sharding import Placement
     from jaxnst.io.files import PathLike
@@ -88,6 +88,7 @@ class Evolution(Hook):
     size: tuple[int, int]
     steps: frozenset[int]
     frames: dict[int, UInt8[np.ndarray, "h w 3"]] = field(default_factory=dict)
+    _last: Progress | None = field(init=False, default=None)
 
     @classmethod
     def of(cls, path: PathLike, shape: tuple[int, int], steps: int) -> Evolution:
@@ -97,12 +98,18 @@ class Evolution(Hook):
 
     def __call__(self, progress: Progress, state: State | None, scale: Scale) -> None:
         """Keeps the picture of a step that is a frame."""
+        self._last = progress
         if progress.step in self.steps:
-            self._keep(progress.step, progress.image)
+            self._keep(progress)
 
-    def write(self, picture: Float[np.ndarray, "h w 3"], step: int) -> None:
-        """Writes the film, which ends with the last picture, also of a run that was stopped."""
-        self._keep(step, picture)
+    def write(self) -> None:
+        """Writes the film, which ends with the last picture, also of a run that was stopped.
+
+        A run without a step has no film.
+        """
+        if self._last is None:
+            return
+        self._keep(self._last)
         if jax.process_index() == 0:
             # Not even Ctrl-C may keep the caller from the picture that is made.
             attempt(
@@ -111,8 +118,8 @@ class Evolution(Hook):
                 (KeyboardInterrupt,),
             )
 
-    def _keep(self, step: int, picture: Float[np.ndarray, "h w 3"]) -> None:
-        self.frames[step] = to_bytes(images.resize(picture, self.size))
+    def _keep(self, progress: Progress) -> None:
+        self.frames[progress.step] = to_bytes(images.resize(progress.image, self.size))
 
 
 def attempt(write: Callable[[], None], sentence: str, also: tuple[type[BaseException], ...] = ()) -> bool:

@@ -119,11 +119,11 @@ def test_an_accelerator_never_waits(monkeypatch, tmp_path):
 def test_the_evolution_has_frames_of_one_size_from_the_first_step_to_the_last(tmp_path):
     work, watch = smoothing(), Watch()
     evolution = Evolution.of(tmp_path / "film.webp", SIZES[-1], work[1][-1])
-    outcome = optimise(*work, [watch, evolution])
+    optimise(*work, [watch, evolution])
     for progress in watch.seen:
         expected = to_bytes(resize(progress.image, SIZES[1]))
         np.testing.assert_array_equal(evolution.frames[progress.step], expected)
-    evolution.write(watch.seen[-1].image, outcome.state.step)
+    evolution.write()
     with Image.open(tmp_path / "film.webp") as film:
         assert film.size == SIZES[1][::-1]
         assert film.n_frames == 6
@@ -139,8 +139,8 @@ def test_the_evolution_of_a_long_run_in_a_large_size_is_bounded(tmp_path):
 def test_the_evolution_of_a_run_that_was_stopped_ends_with_its_last_picture(tmp_path):
     work, watch = smoothing(ends=[100, 200]), Watch(stop_at=5)
     evolution = Evolution.of(tmp_path / "film.webp", SIZES[-1], work[1][-1])
-    outcome = optimise(*work, [watch, evolution])
-    evolution.write(watch.seen[-1].image, outcome.state.step)
+    optimise(*work, [watch, evolution])
+    evolution.write()
     assert list(evolution.frames) == [1, 4, 5]
 
 
@@ -150,5 +150,12 @@ def test_a_film_that_cannot_be_written_costs_no_picture(monkeypatch, tmp_path, e
         raise error
 
     monkeypatch.setattr("jaxnst.io.film.save_film", fail)
+    evolution = Evolution.of(tmp_path / "film.gif", SIZES[-1], 6)
+    optimise(*smoothing(), [evolution])
     with pytest.warns(UserWarning, match="evolution: the film cannot be written"):
-        Evolution.of(tmp_path / "film.gif", (4, 4), 6).write(np.zeros((4, 4, 3), np.float32), 1)
+        evolution.write()
+
+
+def test_a_run_without_a_step_has_no_film(tmp_path):
+    Evolution.of(tmp_path / "film.gif", SIZES[-1], 6).write()
+    assert not list(tmp_path.iterdir())
