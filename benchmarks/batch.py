@@ -11,6 +11,7 @@ import numpy as np
 
 from benchmarks.measure import PAIRS
 from jaxnst.config.config import Config
+from jaxnst.config.presets import PLAIN
 from jaxnst.io.images import read_image
 from jaxnst.run.loop import Hook, Progress
 from jaxnst.run.plan import Pictures, Plan, prepare
@@ -56,10 +57,10 @@ def measure(size: int, steps: int, counts: list[int], rounds: int) -> list[dict[
     Returns:
       One row for each number of pairs.
     """
-    config = Config(size=size, steps=steps).checked()
+    config = PLAIN.replace(size=size, steps=steps).checked()
     rates_by_count: dict[int, list[float]] = {count: [] for count in counts}
     for _, count in itertools.product(range(rounds), counts):
-        rates_by_count[count].append(60 * count / (Config.steps * step_seconds(_plans(config, count))))
+        rates_by_count[count].append(60 * count / (PLAIN.steps * step_seconds(_plans(config, count))))
     rows = []
     for count, rates in rates_by_count.items():
         rate = round(statistics.median(rates), 3)

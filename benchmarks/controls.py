@@ -20,6 +20,7 @@ import numpy as np
 import jaxnst
 from benchmarks.measure import PAIRS, write
 from jaxnst.config.build import LEARNING_RATES
+from jaxnst.config.presets import PLAIN
 
 SIZE, BUDGET = 192, 60
 SCALES: dict[str, dict[str, Any]] = {
@@ -44,14 +45,11 @@ OPTIMIZERS: dict[str, dict[str, Any]] = {
     "adam": {"optimizer": "adam", "learning_rate": 0.02},
 }
 
-OBJECTIVE: dict[str, Any] = {"start": "content", "style_weight": 50.0, "tv_weight": 2e6, "tv_norm": "l1"}
-"""The objective of the suite `optimizers`, which other defaults do not change."""
-
 
 def steps_for(settings: dict[str, Any]) -> dict[str, Any]:
     """Adds the steps at each scale, whose cost together is `BUDGET`, to the settings."""
     fields = {name: value for name, value in settings.items() if name != "share"}
-    sides = jaxnst.Config(size=SIZE, **fields).sides
+    sides = PLAIN.replace(size=SIZE, **fields).sides
     coarse = [
         round(BUDGET * settings["share"] / (len(sides) - 1) * (SIZE / side) ** 2) for side in sides[:-1]
     ]
@@ -66,7 +64,7 @@ def measure_scales(pair: str, start: str) -> list[dict[str, Any]]:
     for name, settings in SCALES.items():
         chosen = {"start": start, **steps_for(settings)}
         began = time.perf_counter()
-        result = jaxnst.stylize(content, painting, size=SIZE, progress=False, **chosen)
+        result = jaxnst.stylize(content, painting, config=PLAIN, size=SIZE, progress=False, **chosen)
         seconds = time.perf_counter() - began
         losses = jaxnst.evaluate(result.array, content, painting, result.config)
         rows.append(
@@ -93,7 +91,7 @@ def measure_parametrisations(
     rows, goal = [], 0.0
     for name, settings in PARAMETRISATIONS.items():
         chosen = {**OPTIMIZERS[optimizer], **settings, "size": size, "steps": steps}
-        totals = jaxnst.stylize(content, painting, progress=False, **chosen).history["total"]
+        totals = jaxnst.stylize(content, painting, config=PLAIN, progress=False, **chosen).history["total"]
         goal = goal or float(totals[60])
         reached = np.flatnonzero(totals <= goal)
         rows.append(
@@ -119,8 +117,8 @@ def measure_optimizers(pair: str, size: int = 64, steps: int = 60) -> list[dict[
     content, painting = PAIRS[pair]
     rows = []
     for optimizer, (name, settings) in itertools.product(LEARNING_RATES, PARAMETRISATIONS.items()):
-        chosen = {**OBJECTIVE, **settings, "optimizer": optimizer, "size": size, "steps": steps + 1}
-        totals = jaxnst.stylize(content, painting, progress=False, **chosen).history["total"]
+        chosen = {**settings, "optimizer": optimizer, "size": size, "steps": steps + 1}
+        totals = jaxnst.stylize(content, painting, config=PLAIN, progress=False, **chosen).history["total"]
         rows.append(
             {
                 "pair": pair,

@@ -12,8 +12,9 @@ from typing import Any
 import numpy as np
 
 from jaxnst.config.config import Config
+from jaxnst.config.presets import PLAIN
 
-CONFIG = Config(
+CONFIG = PLAIN.replace(
     gram="hw",
     content_loss="mean",
     style_layer_weights=tuple(10 / channels**2 for channels in (64, 128, 256, 512, 512)),

@@ -7,13 +7,15 @@ from typing import Any
 
 import jaxnst
 from benchmarks.measure import PAIRS, timed
+from jaxnst.config.presets import PLAIN
 
 
 def measure(size: int, steps: int, rounds: int) -> dict[str, Any]:
     """Measures seconds of the first picture of a process, of later pictures, and of a step."""
     content, style = PAIRS["astronaut, wave"]
+    config = PLAIN.replace(size=size, steps=steps)
     first, *later = [
-        timed(lambda: jaxnst.stylize(content, style, size=size, steps=steps, progress=False))
+        timed(lambda: jaxnst.stylize(content, style, config=config, progress=False))
         for _ in range(rounds + 1)
     ]
     again = statistics.median(later)

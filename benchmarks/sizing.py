@@ -52,14 +52,14 @@ def compiled_step(size: int, pairs: int, rows: int) -> Any:
     from jax.sharding import NamedSharding, PartitionSpec
 
     from jaxnst.config.build import to_learning_rate, to_loss_weights, to_problem, to_transforms
-    from jaxnst.config.config import Config
+    from jaxnst.config.presets import PLAIN
     from jaxnst.core import objective, solver, vgg
     from jaxnst.core.sharding import ONE_DEVICE, OverDevices, make_mesh
     from jaxnst.io.weights.load import load_weights
     from jaxnst.run.state import State
     from jaxnst.run.steps import Steps
 
-    config, lanes = Config(size=size).checked(), pairs > 1
+    config, lanes = PLAIN.replace(size=size).checked(), pairs > 1
     problem, placement = to_problem(config), ONE_DEVICE
     if pairs * rows > 1:
         placement = OverDevices(make_mesh(jax.devices()[: pairs * rows], rows))

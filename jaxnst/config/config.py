@@ -34,6 +34,16 @@ RENAMED = {"memory": "history_size"}
 DEFAULT_STEPS = 60
 """Number of steps with quality none."""
 
+EARLIER: Mapping[str, Any] = {
+    "quality": "none",
+    "strength": 0.5,
+    "recolor": "pca",
+    "recolor_strength": 1.0,
+    "edges": "drop",
+    "weighting": "absolute",
+}
+"""What held before these settings existed; with it a picture that was saved then keeps its meaning."""
+
 OLD_NAMES = {new: old for old, new in RENAMED.items()}
 """Old names of settings by their present names; digests keep them, so that renaming loses no picture."""
 
@@ -53,13 +63,13 @@ class Config:
     A Config may hold anything; `checked` refuses values that cannot work.
     """
 
-    quality: str = "none"
+    quality: str = "good"
     """Effort: draft for a look within seconds, good, or best. Each stands for scales and for steps at each of
     them. none: start_size and steps mean exactly what they say."""
     strength: float = 0.5
     """Strength of the style, from 0 (a tint) to 1 (a full painting). Each third of the way multiplies
     style_weight by ten, and 0.5 leaves it; below 0.5 the start picture changes too."""
-    size: int = 256
+    size: int = 0
     """Longer side of the finished picture, in pixels. 0: 256 on a CPU, 512 on an accelerator."""
     style_scale: float = 1.0
     """Size of the style pictures relative to the picture being made. Smaller values give smaller brush
@@ -76,8 +86,8 @@ class Config:
     """Number of steps at each scale; replaces `steps`. Empty: shares of `steps`."""
     seed: int = 0
     """Seed of the random numbers: the noise in the start picture and the random shifts."""
-    start: str = "content"
-    """Picture to start from: content, recolored (the content in the colours of the style), style, noise,
+    start: str = "recolored"
+    """Picture to start from: recolored (the content in the colours of the style), content, style, noise,
     black, white, blend (of content and noise), detail (the finest detail of the content on the style's mean
     colour), or the path of an image file."""
     recolor: str = "pca"
@@ -100,14 +110,14 @@ class Config:
     padding: str = "zeros"
     """Padding of feature maps at their borders: zeros (as the network was trained), reflect or replicate."""
 
-    edges: str = "drop"
+    edges: str = "mirror"
     """Treatment of sides that are not multiples of 16: mirror shows the network mirrored pixels beyond them;
     drop ignores up to 15 pixels at the right and at the bottom, as in PyTorch."""
 
-    weighting: str = "absolute"
-    """Meaning of the loss weights: absolute multiplies each loss as its formula says; relative first divides
-    it by what a blank picture would cost, so that equal weights mean the same with every size, network,
-    pooling and statistic."""
+    weighting: str = "relative"
+    """Meaning of the loss weights: relative divides each loss by what a blank picture would cost, so that
+    equal weights mean the same with every size, network, pooling and statistic; absolute takes it as its
+    formula says."""
     content_weight: float = 1.0
     """Loss weight of the content."""
     content_layers: tuple[str, ...] = ("relu4_2",)
@@ -120,7 +130,7 @@ class Config:
     content_decay: float = 1.0
     """From each scale to the next, content_weight is multiplied by this, and palette_weight divided by it."""
 
-    style_weight: float = 50.0
+    style_weight: float = 3.0
     """Loss weight of the style. Larger values give a stronger style; see also strength."""
     style_layers: tuple[str, ...] = ("relu1_1", "relu2_1", "relu3_1", "relu4_1", "relu5_1")
     """Layers whose statistics must match those of the style pictures."""
@@ -167,9 +177,9 @@ class Config:
     and changes only the brightness; cholesky, pca and histogram first give the style picture the colours of
     the content picture."""
 
-    tv_weight: float = 2e6
+    tv_weight: float = 0.3
     """Loss weight of the total variation. Larger values give a smoother picture."""
-    tv_norm: str = "l1"
+    tv_norm: str = "l2"
     """Form of the total variation: l1 is mean |dx| + mean |dy|, l2 is mean dx^2 + mean dy^2."""
     laplacian_weight: float = 0.0
     """Loss weight of the Laplacian loss. Larger values keep more of the content's edges."""
@@ -260,10 +270,13 @@ class Config:
     def from_dict(cls, settings: Mapping[str, Any]) -> Config:
         """Makes a Config from saved settings; settings that are missing keep their defaults.
 
+        The settings of a picture that was saved before there were quality levels keep their meaning.
+
         Raises:
           InputError: a key is not a setting, or a value is not allowed.
         """
-        return cls().replace(**settings).checked()
+        saved_earlier = "quality" not in settings and {"size", "steps", "start"} <= settings.keys()
+        return cls(**(EARLIER if saved_earlier else {})).replace(**settings).checked()
 
     def replace(self, **settings: Any) -> Config:
         """Returns a copy with some settings changed. Old names are accepted with a warning.

@@ -9,16 +9,19 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
-from jaxnst.config.config import Config
+from jaxnst.config.config import EARLIER, Config
 
 CONV_1_TO_5 = ("conv1_1", "conv1_2", "conv2_1", "conv2_2", "conv3_1")
 RELU_1_TO_5 = ("relu1_1", "relu1_2", "relu2_1", "relu2_2", "relu3_1")
 
 FIRST_OF_EACH_BLOCK = ("relu1_1", "relu2_1", "relu3_1", "relu4_1", "relu5_1")
 
+PLAIN = Config(**EARLIER, size=256, steps=60, start="content", style_weight=50.0, tv_weight=2e6, tv_norm="l1")
+"""One scale, from the photo, with losses as their formulas say: what the published systems start from."""
+
 PRESETS: dict[str, Config] = {
     # Gatys, Ecker and Bethge 2016, Image style transfer using convolutional neural networks.
-    "gatys": Config(
+    "gatys": PLAIN.replace(
         content_layers=("relu4_2",),
         style_layers=FIRST_OF_EACH_BLOCK,
         style_layer_weights=(0.2,),
@@ -35,7 +38,7 @@ PRESETS: dict[str, Config] = {
         clamp=False,
     ),
     # Ranka: equal loss weights; the start picture is a blend of content and noise.
-    "ranka": Config(
+    "ranka": PLAIN.replace(
         content_layers=("relu4_2",),
         style_layers=FIRST_OF_EACH_BLOCK,
         style_layer_weights=(1.0,),
@@ -54,7 +57,7 @@ PRESETS: dict[str, Config] = {
         blend=0.5,
     ),
     # Jaiswal: the layers of the PyTorch tutorial, read before the ReLU, and its clamped picture.
-    "jaiswal": Config(
+    "jaiswal": PLAIN.replace(
         content_layers=("conv2_2",),
         style_layers=CONV_1_TO_5,
         style_layer_weights=(1.0,),
@@ -71,7 +74,7 @@ PRESETS: dict[str, Config] = {
         clamp=True,
     ),
     # Wang et al.: content from the middle block, seed 0.
-    "wang": Config(
+    "wang": PLAIN.replace(
         content_layers=("relu3_1",),
         style_layers=FIRST_OF_EACH_BLOCK,
         style_layer_weights=(0.2,),
@@ -89,7 +92,7 @@ PRESETS: dict[str, Config] = {
         seed=0,
     ),
     # Danayak: the code names conv layers, but reads them after torchvision's ReLU, which works in place.
-    "danayak": Config(
+    "danayak": PLAIN.replace(
         content_layers=("relu4_2",),
         style_layers=FIRST_OF_EACH_BLOCK,
         style_layer_weights=(1.0, 0.75, 0.2, 0.2, 0.2),
@@ -107,7 +110,7 @@ PRESETS: dict[str, Config] = {
         clamp=False,
     ),
     # Joshi and Hu, the baseline: the PyTorch tutorial with average pooling.
-    "joshi-hu": Config(
+    "joshi-hu": PLAIN.replace(
         content_layers=("conv2_2",),
         style_layers=CONV_1_TO_5,
         style_layer_weights=(1.0,),
@@ -125,7 +128,7 @@ PRESETS: dict[str, Config] = {
     ),
     # Joshi and Hu, revised: layers after the ReLU, absolute differences, Adam, a random shift at each step.
     # They tune the loss weights for each picture; 1 : 1e3 is our starting point.
-    "joshi-hu-revised": Config(
+    "joshi-hu-revised": PLAIN.replace(
         content_layers=("relu3_1",),
         style_layers=RELU_1_TO_5,
         style_layer_weights=(1.0,),
@@ -156,7 +159,7 @@ PRESETS |= {
     # The content's weight falls from 16 to 4 in three scales, the palette's grows from 1/16 to 1/4. Means and
     # covariances count a tenth, not as much as the earth mover's distance: they are that much larger with our
     # network, and with a weight of 1 no face is left.
-    "strotss": Config(
+    "strotss": PLAIN.replace(
         weights="caffe-unit",
         content_layers=HYPERCOLUMN_TO_5_1,
         style_layers=HYPERCOLUMN_TO_5_1,
@@ -180,7 +183,7 @@ PRESETS |= {
     ),
     # Kolkin et al. 2022, Neural neighbor style transfer, the variant that optimises. Cosine distances say
     # nothing of how strong colours are; the paper corrects them at the end, here the palette counts instead.
-    "nnst": Config(
+    "nnst": PLAIN.replace(
         weights="caffe-unit",
         content_layers=(),
         style_layers=HYPERCOLUMN_TO_BLOCK_4,
@@ -226,18 +229,6 @@ class Look(NamedTuple):
 
 
 LOOKS: dict[str, Look] = {
-    "painting": Look(
-        "coarse to fine from the photo in the painting's colours; strength says how strong",
-        {
-            "quality": "good",
-            "start": "recolored",
-            "edges": "mirror",
-            "weighting": "relative",
-            "style_weight": 3.0,
-            "tv_norm": "l2",
-            "tv_weight": 0.3,
-        },
-    ),
     "bold": Look("large strokes, and less of the photo", {"style_scale": 2.0, "content_weight": 0.2}),
     "fine": Look("small strokes, and more of the photo", {"style_scale": 0.5, "content_weight": 3.0}),
     "soft": Look("smooth areas and soft edges", {"tv_norm": "l2", "tv_weight": 2e8}),

@@ -191,7 +191,7 @@ def test_every_kind_of_error_is_a_failure_of_its_job(read, sources, out):
     """Covers settings, memory, and a statistic of the user's own."""
     statistic = FailsOnFlat(ZeroDivisionError, "for a reason of its own")
     jobs = [
-        *read("a", size=10**6),
+        *read("a", quality="none", size=10**6),
         *read("b", **FLAT, statistic=(statistic,)),
         *read("c", style_layers=("relu5_1",), statistic=("patches",)),
     ]

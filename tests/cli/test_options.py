@@ -66,10 +66,10 @@ def test_every_option_has_help_beside_its_default(options, command):
 def test_the_help_shows_the_defaults_of_its_command(options):
     stylize, reconstruct = options("stylize"), options("reconstruct")
     for name, default, reconstruction in (
-        ("quality", "none", "none"),
-        ("size", "256", "256"),
-        ("start", "content", "noise"),
-        ("tv-weight", "2000000.0", "0.0"),
+        ("quality", "good", "good"),
+        ("size", "0", "0"),
+        ("start", "recolored", "noise"),
+        ("tv-weight", "0.3", "0.0"),
         ("style-layers", "relu1_1 relu2_1 relu3_1 relu4_1 relu5_1", None),
         ("scale-steps", "none", "none"),
         ("clamp", "True", "True"),

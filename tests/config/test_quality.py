@@ -3,6 +3,8 @@
 import pytest
 
 from jaxnst import PRESETS, Config
+from jaxnst.config.config import EARLIER
+from jaxnst.config.presets import PLAIN
 from jaxnst.config.quality import QUALITIES, share_out
 
 pytestmark = pytest.mark.fast
@@ -62,9 +64,15 @@ def test_the_published_systems_have_one_scale_and_literal_weights():
 
 
 def test_without_a_level_there_is_one_scale_with_sixty_steps():
-    config = Config(size=512).checked()
+    config = Config(quality="none", size=512).checked()
     assert (config.sides, config.steps) == ([512], 60)
 
 
 def test_zero_pixels_are_those_that_suit_the_machine():
     assert Config(size=0).checked().size == 256  # of a CPU
+
+
+def test_a_picture_that_was_saved_before_there_were_levels_keeps_its_meaning():
+    saved = {name: value for name, value in PLAIN.replace(size=96).to_dict().items() if name not in EARLIER}
+    assert Config.from_dict(saved) == PLAIN.replace(size=96)
+    assert Config.from_dict({"size": 96}) == Config(size=96).checked()

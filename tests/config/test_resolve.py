@@ -9,7 +9,7 @@ from jaxnst.config.resolve import resolve, resolve_config
 
 pytestmark = pytest.mark.fast
 
-SAVED = {"size": 64, "clamp": False}
+SAVED = {"size": 64, "clamp": False, "quality": "none"}
 
 
 @pytest.mark.parametrize(
@@ -19,8 +19,8 @@ SAVED = {"size": 64, "clamp": False}
         (None, None, {"size": 48}, Config(size=48)),
         ("gatys", None, {}, PRESETS["gatys"]),
         ("gatys", None, {"clamp": True}, PRESETS["gatys"].replace(clamp=True)),
-        (None, SAVED, {}, Config(size=64, clamp=False)),
-        (None, SAVED, {"size": 256}, Config(size=256, steps=60, clamp=False)),  # as written
+        (None, SAVED, {}, Config(quality="none", size=64, clamp=False)),
+        (None, SAVED, {"size": 256}, Config(quality="none", size=256, steps=60, clamp=False)),  # as written
     ],
 )
 def test_a_command_starts_from_one_set_and_changes_it(preset, saved, options, expected):

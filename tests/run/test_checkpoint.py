@@ -359,7 +359,9 @@ def test_a_checkpoint_that_cannot_be_written_costs_no_picture(pictures, tmp_path
     assert_same(found, expected)
 
 
-DIVERGING = {"optimizer": "sgd", "learning_rate": 1e-5, "clamp": False, "steps": 9}
+DESCENT = {"optimizer": "sgd", "learning_rate": 1e-5, "clamp": False, "steps": 9}
+
+DIVERGING = DESCENT | {"weighting": "absolute", "style_weight": 50.0}
 
 
 def test_a_run_that_diverged_is_over(pictures, file):

@@ -15,7 +15,8 @@ from jaxnst.studies.study import Cell, read_study
 
 
 def cell(**settings):
-    return Cell("grid", {}, jaxnst.Config(**settings).checked(), "content 1", ("style 1",))
+    config = jaxnst.Config(**{"quality": "none"} | settings).checked()
+    return Cell("grid", {}, config, "content 1", ("style 1",))
 
 
 @pytest.mark.fast

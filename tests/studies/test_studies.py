@@ -313,7 +313,8 @@ def test_the_home_folder(mine, tmp_path, monkeypatch):
 
 
 def test_a_cell_that_fails_does_not_stop_the_others(mine, tmp_path, capsys):
-    mine.write_text(STUDY.replace("[50, 5e3]", "[50, 1e38]"))
+    text = STUDY.replace("[50, 5e3]", "[50, 1e38]")
+    mine.write_text(text.replace("[settings]", '[settings]\nweighting = "absolute"'))
     arguments = ["study", mine, "--content", PHOTOS[0], "--style", PAINTINGS[0], "--out", tmp_path, "--quiet"]
     assert cli.main([str(argument) for argument in arguments]) == 1
     messages = capsys.readouterr().err
@@ -326,7 +327,10 @@ def test_a_cell_that_fails_does_not_stop_the_others(mine, tmp_path, capsys):
     assert cli.main([str(argument) for argument in arguments]) == 1  # it is tried again
 
 
-SGD = STUDY.replace("[grids.axes]", '[grids.settings]\noptimizer = "sgd"\nclamp = false\n[grids.axes]')
+SGD = STUDY.replace(
+    "[grids.axes]",
+    '[grids.settings]\nstart = "content"\noptimizer = "sgd"\nclamp = false\n[grids.axes]',
+)
 
 
 @pytest.mark.filterwarnings("ignore:the loss is no longer a finite number")
@@ -368,7 +372,7 @@ def test_pictures_are_read_before_anything_runs(mine, tmp_path, content, style, 
             ("[grids.axes]", '[grids.axes]\ncontent = ["content 1", "content 2"]'),
             "32x21 pixels are too few for pool5",
         ),
-        (("style_weight = [50, 5e3]", "size = [32, 1]"), "grid, size 1, steps 2"),
+        (("style_weight = [50, 5e3]", 'edges = ["drop"]\nsize = [32, 1]'), "size 1, steps 2"),
         (
             ("[grids.axes]", '[grids.axes]\ncontent = ["content 1", "content 3"]'),
             "asks for content 3, and there are 2",
