@@ -58,6 +58,8 @@ def evaluate(
 
     Returns:
       `{"total", "content", "style", "tv"}` and every other part that has a weight; the parts are unweighted.
+      With `weighting` relative they are relative: 1 is what a blank picture would cost, or, for tv, what the
+      painting has.
 
     Raises:
       InputError: anything given that cannot work.

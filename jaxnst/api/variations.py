@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     from jaxnst.io.images import Picture
 
-RECONSTRUCTION = {"start": "noise", "tv_weight": 0.0}
+RECONSTRUCTION = {"start": "noise", "tv_weight": 0.0, "laplacian_weight": 0.0}
 """Settings of `reconstruct` other than the defaults: a start from noise, and no term but the features'."""
 
 

@@ -74,6 +74,12 @@ SELF_SIMILARITY = "self_similarity"
 NEIGHBORS = "neighbors"
 """The value of `statistic` that is a term of its own, because it looks at the content too."""
 
+MIXED = "mixed"
+"""The value of `statistic` that is covariance up to the third block of the network, and gram beyond.
+
+A Gram matrix does not tell how strong a feature is from how much it varies: of fine layers it puts worms into
+flat areas, which covariance leaves flat. Of coarse layers covariance copies things out of the painting."""
+
 NEED_HYPERCOLUMNS = ("remd", NEIGHBORS)
 """Statistics that compare too many positions for whole layers."""
 
@@ -154,13 +160,14 @@ def _to_content(config: Config) -> terms.Term:
 def _to_style(config: Config) -> terms.Term:
     form, norm = losses.GRAM_FORMS[config.gram], losses.NORMS[config.norm]
 
-    def statistic(choice: str | Statistic) -> Statistic:
+    def statistic(choice: str | Statistic, layer: str = "") -> Statistic:
+        if choice == MIXED:
+            choice = "covariance" if vgg.stride(layer) <= 4 else "gram"
         return STATISTICS[choice](form, norm) if isinstance(choice, str) else choice
 
     if not config.hypercolumns or not config.style_layers:
-        return terms.Style(
-            config.style_layers, tuple(map(statistic, _spread(config.statistic, config.style_layers)))
-        )
+        choices = _spread(config.statistic, config.style_layers)
+        return terms.Style(config.style_layers, tuple(map(statistic, choices, config.style_layers)))
     if config.statistic == (NEIGHBORS,):
         return Neighbors(config.style_layers, config.samples)
     return StyleColumns(config.style_layers, tuple(map(statistic, config.statistic)), config.samples)
@@ -214,6 +221,8 @@ def to_loss_weights(config: Config, styles: int) -> LossWeights:
         raise InputError("style_weights and style_layer_weights: together they leave no style any weight.")
     balance = _floats(config.style_balance)
     within: dict[str, Any] = {
+        "tv": _floats(1),
+        "laplacian": _floats(1),
         "content": content_layer_weights,
         "style": terms.StyleWeights(by_style * by_layer, balance),
         "palette": terms.StyleWeights(by_style.mean(axis=1, keepdims=True), balance),

@@ -90,9 +90,10 @@ class Config:
     """Picture to start from: recolored (the content in the colours of the style), content, style, noise,
     black, white, blend (of content and noise), detail (the finest detail of the content on the style's mean
     colour), or the path of an image file."""
-    recolor: str = "pca"
+    recolor: str = "transport"
     """With start recolored: how the content gets the colours of the style: cholesky, pca, histogram or
-    transport. The first two match mean and covariance, histogram each channel, transport all colours."""
+    transport. The first two match mean and covariance, histogram each channel, transport all colours
+    together."""
     recolor_strength: float = 1.0
     """With start recolored: how far the colours go from the content's (0) to the style's (1)."""
     blend: float = 0.5
@@ -130,7 +131,7 @@ class Config:
     content_decay: float = 1.0
     """From each scale to the next, content_weight is multiplied by this, and palette_weight divided by it."""
 
-    style_weight: float = 3.0
+    style_weight: float = 5.0
     """Loss weight of the style. Larger values give a stronger style; see also strength."""
     style_layers: tuple[str, ...] = ("relu1_1", "relu2_1", "relu3_1", "relu4_1", "relu5_1")
     """Layers whose statistics must match those of the style pictures."""
@@ -142,10 +143,11 @@ class Config:
     style_balance: float = 0.0
     """With several styles: 0 keeps their shares; 1 or 2 gives more weight to a style whose loss falls
     slowly."""
-    statistic: tuple[StatisticOrName, ...] = ("gram",)
-    """Statistic of the features that describes a style, one for all style layers or one for each: gram,
-    covariance, mean_std, mean_covariance, wasserstein, sliced_wasserstein, histogram, patches or nnfm. From
-    Python also an object of your own. remd and neighbors need hypercolumns."""
+    statistic: tuple[StatisticOrName, ...] = ("mixed",)
+    """Statistic of the features that describes a style, one for all style layers or one for each: mixed
+    (covariance in the first three blocks of the network, gram in the others), gram, covariance, mean_std,
+    mean_covariance, wasserstein, sliced_wasserstein, histogram, patches or nnfm. From Python also an object
+    of your own. remd and neighbors need hypercolumns."""
     hypercolumns: bool = False
     """Join the features of all style layers to one vector at each position, and compare those. Each name in
     statistic is then a statistic of all layers."""
@@ -181,7 +183,7 @@ class Config:
     """Loss weight of the total variation. Larger values give a smoother picture."""
     tv_norm: str = "l2"
     """Form of the total variation: l1 is mean |dx| + mean |dy|, l2 is mean dx^2 + mean dy^2."""
-    laplacian_weight: float = 0.0
+    laplacian_weight: float = 1.0
     """Loss weight of the Laplacian loss. Larger values keep more of the content's edges."""
     laplacian_windows: tuple[int, ...] = (4, 16)
     """Sides, in pixels, of the windows that the Laplacian loss averages over before it compares edges."""

@@ -16,7 +16,17 @@ RELU_1_TO_5 = ("relu1_1", "relu1_2", "relu2_1", "relu2_2", "relu3_1")
 
 FIRST_OF_EACH_BLOCK = ("relu1_1", "relu2_1", "relu3_1", "relu4_1", "relu5_1")
 
-PLAIN = Config(**EARLIER, size=256, steps=60, start="content", style_weight=50.0, tv_weight=2e6, tv_norm="l1")
+PLAIN = Config(
+    **EARLIER,
+    size=256,
+    steps=60,
+    start="content",
+    style_weight=50.0,
+    statistic=("gram",),
+    tv_weight=2e6,
+    tv_norm="l1",
+    laplacian_weight=0.0,
+)
 """One scale, from the photo, with losses as their formulas say: what the published systems start from."""
 
 PRESETS: dict[str, Config] = {
@@ -231,7 +241,7 @@ class Look(NamedTuple):
 LOOKS: dict[str, Look] = {
     "bold": Look("large strokes, and less of the photo", {"style_scale": 2.0, "content_weight": 0.2}),
     "fine": Look("small strokes, and more of the photo", {"style_scale": 0.5, "content_weight": 3.0}),
-    "soft": Look("smooth areas and soft edges", {"tv_norm": "l2", "tv_weight": 2e8}),
+    "soft": Look("smooth areas and soft edges", {"tv_weight": 3.0}),
     "sketch": Look(
         "small strokes that change only the brightness of the photo",
         {"style_scale": 0.5, "color": "luminance"},

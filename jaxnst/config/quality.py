@@ -26,7 +26,7 @@ class Quality(NamedTuple):
 
 QUALITIES: Mapping[str, Quality] = {
     "draft": Quality(64, (40, 25, 15, 10, 6)),
-    "good": Quality(128, (80, 80, 30, 20, 12, 8)),
+    "good": Quality(128, (60, 50, 20, 15, 10, 8)),
     "best": Quality(128, (120, 120, 80, 60, 40, 20, 12)),
 }
 """Quality levels by name. From 64 pixels on, faces lose their eyes and mouths, which 128 pixels keep."""

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from jaxnst.config.build import (
     COLORS,
     EDGES,
+    MIXED,
     NEED_HYPERCOLUMNS,
     NEIGHBORS,
     OPTIMIZERS,
@@ -92,7 +93,7 @@ def _check_names(config: Config) -> None:
         choose(name, getattr(config, name), choices)
     for statistic in config.statistic:
         if isinstance(statistic, str):
-            choose("statistic", statistic, (*STATISTICS, NEIGHBORS))
+            choose("statistic", statistic, (MIXED, *STATISTICS, NEIGHBORS))
     for name in ("content_layers", "style_layers", "histogram_layers"):
         for layer in getattr(config, name):
             choose(name, layer, vgg.LAYERS)
@@ -241,6 +242,10 @@ def _check_hypercolumns(config: Config) -> None:
         return
     if len(set(config.statistic)) < len(config.statistic):
         raise InputError("statistic: with hypercolumns a statistic can be named only once.")
+    if MIXED in config.statistic:
+        raise InputError(
+            "statistic: mixed goes by layers, which hypercolumns join; name another, such as gram."
+        )
     if "patches" in config.statistic:
         raise InputError("statistic: patches needs whole layers; it does not go with hypercolumns.")
     if NEIGHBORS in config.statistic:

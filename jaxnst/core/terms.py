@@ -263,7 +263,9 @@ class Style:
 
 @dataclass(frozen=True)
 class Regulariser:
-    """Judges the picture alone, for example by its total variation; has no loss weights within it.
+    """Judges the picture alone, for example by its total variation.
+
+    Its loss weight within is a factor, or ().
 
     Attributes:
       name: key of the term.
@@ -286,9 +288,9 @@ class Regulariser:
         return self.function(picture.image)
 
     def loss(self, sums: Float[Array, ""], target: Any, loss_weights: Any) -> Float[Array, ""]:
-        """Returns `sums`, which is the value of the function."""
-        del target, loss_weights
-        return sums
+        """Returns the value of the function, times the factor."""
+        del target
+        return _times(loss_weights, sums)
 
 
 @dataclass(frozen=True)
@@ -296,7 +298,7 @@ class Laplacian:
     """Compares edges with those of the content picture, at several window sizes.
 
     The loss is `sum_p sum (D_p(x) - D_p(content))^2`, where `D_p` is `losses.laplacian` with windows of `p`
-    pixels. There are no loss weights within this term.
+    pixels. The loss weight within this term is a factor, or ().
 
     Attributes:
       windows: sides of the windows, in pixels (default 4 and 16, as in the paper). A picture with a side of
@@ -328,13 +330,17 @@ class Laplacian:
         return sum((jnp.sum(jnp.square(ours - theirs)) for ours, theirs in edges), start=jnp.zeros(()))
 
     def loss(self, sums: Float[Array, ""], target: Any, loss_weights: Any) -> Float[Array, ""]:
-        """Returns `sums`, which is the loss already."""
-        del target, loss_weights
-        return sums
+        """Returns the loss, times the factor."""
+        del target
+        return _times(loss_weights, sums)
 
     def _edges(self, image: Array) -> tuple[Array, ...]:
         fitting = [window for window in self.windows if min(image.shape[:2]) >= 3 * window]
         return tuple(losses.laplacian(image, window) for window in fitting)
+
+
+def _times(factor: Any, loss: Float[Array, ""]) -> Float[Array, ""]:
+    return loss if isinstance(factor, tuple) else factor * loss
 
 
 DEFAULT_STYLE_LAYERS = ("relu1_1", "relu2_1", "relu3_1", "relu4_1", "relu5_1")

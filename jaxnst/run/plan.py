@@ -198,7 +198,6 @@ _NEEDS: tuple[tuple[str, str, Callable[[Config], bool]], ...] = (
     ("content", "content_detail", lambda config: config.content_detail),
     ("content", "statistic", lambda config: NEIGHBORS in config.statistic),
     ("content", "color", lambda config: config.color != "style"),
-    ("content", "laplacian_weight", lambda config: config.laplacian_weight > 0),
     ("style", "start", lambda config: config.start in ("recolored", "style", "detail")),
     ("style", "palette_weight", lambda config: config.palette_weight > 0),
     ("style", "color", lambda config: config.color != "style"),
@@ -230,7 +229,7 @@ def _without_the_absent(config: Config, pictures: Pictures) -> Config:
             "content_layers, content_weight: the picture counts for nothing; name layers and a weight."
         )
     if not present["content"]:
-        config = config.replace(content_layers=(), content_layer_weights=(1.0,))
+        config = config.replace(content_layers=(), content_layer_weights=(1.0,), laplacian_weight=0.0)
     if not present["style"]:
         no_layers = {
             "style_layer_weights": (1.0,),

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 import os
 import warnings
 from collections.abc import Collection, Sequence
@@ -17,7 +16,7 @@ from jaxnst.io import images, save
 from jaxnst.run.ended import Ended
 from jaxnst.run.hooks import LogFirstSteps, Record
 from jaxnst.run.loop import Hook, Outcome, optimise
-from jaxnst.run.scale import scale_of
+from jaxnst.run.scale import Scales
 
 if TYPE_CHECKING:
     import PIL.Image
@@ -121,7 +120,7 @@ def run_plan(
     else:
         keeping = [] if file is None else [file]
         outcome = optimise(
-            functools.partial(scale_of, plan),
+            Scales(plan),
             plan.ends,
             [record, LogFirstSteps(), *hooks, *keeping],
             None if file is None else file.take_state(),

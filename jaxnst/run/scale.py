@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable, Hashable
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -68,6 +69,34 @@ class Scale:
     def save(self, state: State) -> SavedState:
         """Copies a state to the host."""
         return self.steps.save(self.size, state)
+
+
+class Scales:
+    """Builds the scales of a run, each while the one before runs: compiling takes as long as many steps."""
+
+    def __init__(self, plan: Plan) -> None:
+        """Builds nothing yet."""
+        self._plan = plan
+        self._ahead: dict[int, Future[Scale]] = {}
+
+    def __call__(self, index: int) -> Scale:
+        """Returns a scale, and begins to build the next one."""
+        ahead = self._ahead.pop(index, None)
+        scale = scale_of(self._plan, index) if ahead is None else ahead.result()
+        steps = self._plan.steps
+        # Devices that work together must get their programs in one order; tiles leave no memory for a second
+        # scale.
+        alone = steps.placement is ONE_DEVICE and steps.tile is None
+        if alone and index + 1 < len(self._plan.sizes):
+            pool = ThreadPoolExecutor(1, "next-scale")
+            self._ahead[index + 1] = pool.submit(self._build, index + 1)
+            pool.shutdown(wait=False)
+        return scale
+
+    def _build(self, index: int) -> Scale:
+        scale = scale_of(self._plan, index)
+        scale.steps.compile_ahead(self._plan.sizes[index - 1], scale.size, scale.inputs, scale.detail)
+        return scale
 
 
 def scale_of(plan: Plan, index: int) -> Scale:
@@ -137,10 +166,13 @@ def loss_weights_at(plan: Plan, size: Size, targets: Any) -> objective.LossWeigh
         elif isinstance(term, terms.Content):
             within = within / np.maximum(_content_blank(plan, term, size, targets), LEAST_BLANK)
         elif isinstance(term, terms.Laplacian):
-            edges = sum(float(np.sum(np.square(edge))) for edge in targets.terms[term.name])
-            factor = factor / np.float32(max(edges, LEAST_BLANK))
+            edges = targets.terms[term.name]
+            squares = sum(float(np.sum(np.square(edge))) for edge in edges)
+            within = within / np.float32(
+                max(squares, LEAST_VARIATION * sum(edge.size for edge in edges), LEAST_BLANK)
+            )
         elif isinstance(term, terms.Regulariser) and term.name == "tv":
-            factor = factor / np.float32(max(_variation(plan, term, size), LEAST_VARIATION))
+            within = within / np.float32(max(_variation(plan, term, size), LEAST_VARIATION))
         weights[term.name] = objective.TermWeights(factor, within)
     return weights
 
@@ -149,7 +181,7 @@ LEAST_BLANK = 1e-12
 """Lower bound of what a blank picture costs, so that a flat picture has finite loss weights."""
 
 LEAST_VARIATION = 1e-4
-"""Lower bound of a painting's total variation: that of noise of two levels of 8 bits, in the l2 form."""
+"""Lower bound of a painting's total variation and of mean square edges: noise of two levels of 8 bits."""
 
 
 def _content_blank(plan: Plan, term: terms.Content, size: Size, targets: Any) -> np.ndarray:

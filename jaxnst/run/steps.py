@@ -75,6 +75,14 @@ class Steps:
         """Takes a state from one size to the next scale's, and adds detail to the picture, if any."""
         return State(state.step, state.scale + 1, *_carry(self, old, size, *state.arrays, detail))
 
+    def compile_ahead(self, old: Size, size: Size, inputs: solver.Inputs, detail: Any = None) -> None:
+        """Compiles what `carry` and the first `step` at a size need; nothing is computed."""
+        image = jax.ShapeDtypeStruct((*old, 3), jnp.float32)
+        before = jax.eval_shape(functools.partial(_start, self), inputs, image, jax.random.key(0))
+        _carry.lower(self, old, size, *before, detail).compile()
+        after = jax.eval_shape(functools.partial(_carry, self, old, size), *before, detail)
+        self.lower(size, inputs, State(0, 0, *after)).compile()
+
     def picture(self, size: Size, inputs: solver.Inputs, variable: Any) -> Array:
         """Makes the picture of a variable, not clipped, on the device."""
         return _picture(self, size, inputs, variable)

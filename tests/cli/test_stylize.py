@@ -30,7 +30,7 @@ def test_makes_a_picture_a_table_and_snapshots(run, photo, painting, out, capsys
         assert picture.size == (48, 48)
     with table.open() as file:
         rows = list(csv.DictReader(file))
-    assert list(rows[0]) == ["step", "total", "content", "style", "tv"]
+    assert list(rows[0]) == ["step", "total", "content", "style", "tv", "laplacian"]
     assert [row["step"] for row in rows] == ["1", "2", "3", "4"]
     assert float(rows[-1]["total"]) < float(rows[0]["total"])
     names = ["losses.csv", "picture-0002.png", "picture-0004.png", "picture.png"]

@@ -35,7 +35,10 @@ MISTAKES = [
     ({"style_weights": (0.0,)}, "style_weights: all are zero"),
     ({"style_layer_weights": (0.0,)}, "style_layer_weights: all are zero"),
     ({"content_layer_weights": (0.0,)}, "content_layer_weights: all are zero"),
-    ({"content_weight": 0.0, "style_weight": 0.0, "tv_weight": 0.0}, "content_weight, style_weight, "),
+    (
+        {f"{term}_weight": 0.0 for term in ("content", "style", "tv", "laplacian")},
+        "content_weight, style_weight, ",
+    ),
     ({"color": "sepia"}, "color: there is no 'sepia'"),
     ({"padding": "mirror"}, "padding: there is no 'mirror'"),
     ({"optimizer": "lbgfs"}, "optimizer: there is no 'lbgfs'; did you mean lbfgs?"),

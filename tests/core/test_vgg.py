@@ -1,12 +1,17 @@
 """Shapes, names and edge cases of the network; `tests/parity` compares its numbers with PyTorch's."""
 
+from pathlib import Path
+
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
 from jaxnst.core import vgg
+from jaxnst.io.images import read_image, resize
 from jaxnst.io.weights.load import load_weights
+
+EXAMPLES = Path(__file__).parents[2] / "examples"
 
 
 @pytest.fixture(scope="module")
@@ -92,7 +97,7 @@ def test_pooling_and_padding_are_pytorchs(params, pooling, rescale, padding, fas
                 "average": torch.nn.AvgPool2d(2),
                 "max": torch.nn.MaxPool2d(2),
             }
-            self.pool, self.factor = kinds[pooling], {"average": 2.0, "l2": 0.78}[pooling] if rescale else 1.0
+            self.pool, self.factor = kinds[pooling], vgg.POOLING_FACTORS[pooling] if rescale else 1.0
 
         def forward(self, x):
             return self.pool(x) * self.factor
@@ -114,6 +119,19 @@ def test_pooling_and_padding_are_pytorchs(params, pooling, rescale, padding, fas
     for layer in layers:
         reference_map = expected[layer].permute(1, 2, 0).numpy()
         assert parity.relative_error(maps[layer], reference_map) <= 1e-5, layer
+
+
+@pytest.mark.parametrize("pooling", ["average", "l2"])
+@pytest.mark.parametrize("name", ["astronaut", "village_street_in_auvers"])
+def test_rescaled_features_are_as_large_as_with_max_pooling(params, pooling, name):
+    image = resize(read_image(EXAMPLES / f"{name}.jpg"), (160, 160))
+
+    def sizes(pool):
+        maps = vgg.features(params, image, ("relu2_1", "relu3_1", "relu4_1", "relu5_1"), pool)
+        return np.array([float(jnp.sqrt(jnp.square(features).mean())) for features in maps.values()])
+
+    rescaled = vgg.Rescaled(vgg.POOLINGS[pooling], vgg.POOLING_FACTORS[pooling])
+    np.testing.assert_allclose(sizes(rescaled) / sizes(vgg.max_pool), 1, atol=0.35)
 
 
 def test_l2_pooling_of_zeros_has_a_gradient_of_zero():

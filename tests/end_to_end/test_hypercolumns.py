@@ -74,6 +74,7 @@ def test_the_detail_of_the_content_comes_back_at_the_next_scale(photo):
         "content_layers": ("relu1_1",),
         "optimizer": "sgd",
         "learning_rate": 1e-30,
+        "start": "content",
         "tv_weight": 0.0,
         "clamp": False,
         "progress": False,

@@ -4,9 +4,7 @@ import pytest
 
 import jaxnst
 from jaxnst.config.build import OPTIMIZERS
-
-OBJECTIVE = {"start": "content", "style_weight": 50.0, "tv_weight": 2e6, "tv_norm": "l1", "progress": False}
-"""Fixed here, so that other defaults change no factor below."""
+from jaxnst.config.presets import PLAIN
 
 PARAMETRISATIONS = {
     "pixels": {},
@@ -23,8 +21,8 @@ FACTORS = {"lbfgs": 20, "adam": 20, "adagrad": 10, "rmsprop": 10, "sgd": 20}
 
 def losses(content, style, optimizer, parametrisation, size, steps):
     """Returns the total loss at the start and after a number of steps."""
-    settings = OBJECTIVE | PARAMETRISATIONS[parametrisation]
-    result = jaxnst.stylize(content, style, optimizer=optimizer, size=size, steps=steps + 1, **settings)
+    settings = PARAMETRISATIONS[parametrisation] | {"optimizer": optimizer, "size": size, "steps": steps + 1}
+    result = jaxnst.stylize(content, style, config=PLAIN, progress=False, **settings)
     return result.history["total"][0], result.history["total"][steps]
 
 

@@ -19,6 +19,8 @@ FAST = {
     "progress": False,
 }
 
+NOTHING = {f"{term}_weight": 0.0 for term in ("content", "style", "tv", "laplacian")}
+
 
 @pytest.fixture(scope="module")
 def pictures():
@@ -32,7 +34,7 @@ def test_result_has_everything_it_promises(photo, painting):
     assert result.array.dtype == np.float32
     assert 0 <= result.array.min() < result.array.max() <= 1
     assert result.image.size == (48, 48)
-    assert set(result.history) == {"total", "content", "style", "tv"}
+    assert set(result.history) == {"total", "content", "style", "tv", "laplacian"}
     assert all(len(values) == 4 for values in result.history.values())
     assert result.history["total"][-1] < result.history["total"][0]
     assert result.seconds > 0
@@ -52,7 +54,7 @@ def test_all_kinds_of_pictures_give_the_same(photo, painting):
 def test_history_is_what_evaluate_says_of_the_same_picture(pictures):
     """The loss before the first step is that of the start, the one before the second that after one step."""
     content, style = pictures
-    settings = FAST | {"size": 64}
+    settings = FAST | {"size": 64, "start": "content"}
     images = []
     result = jaxnst.stylize(content, style, callback=lambda p: images.append(p.image), clamp=True, **settings)
     at_start = jaxnst.evaluate(content, content, style, result.config)
@@ -63,9 +65,9 @@ def test_history_is_what_evaluate_says_of_the_same_picture(pictures):
 
 
 def test_total_is_the_weighted_sum_of_the_parts(pictures):
-    weights = {"content_weight": 2.0, "style_weight": 30.0, "tv_weight": 500.0}
+    weights = {"content_weight": 2.0, "style_weight": 30.0, "tv_weight": 500.0, "laplacian_weight": 0.5}
     parts = jaxnst.evaluate(pictures[1], *pictures, **weights)
-    expected = 2 * parts["content"] + 30 * parts["style"] + 500 * parts["tv"]
+    expected = 2 * parts["content"] + 30 * parts["style"] + 500 * parts["tv"] + 0.5 * parts["laplacian"]
     assert parts["total"] == pytest.approx(expected, rel=1e-5)
 
 
@@ -272,7 +274,7 @@ def test_bad_arrays_are_refused_in_one_sentence(pictures, kind):
         ({"seed": -1}, "seed: -1"),
         ({"style_weight": float("nan")}, "style_weight: nan"),
         ({"style_weight": -1.0}, "style_weight: -1.0 is negative"),
-        ({"content_weight": 0.0, "style_weight": 0.0, "tv_weight": 0.0}, "all zero"),
+        (NOTHING, "all zero"),
         ({"style_layer_weights": (1.0, 2.0, 3.0)}, "3 values for 2 style_layers"),
         ({"style_weights": (1.0, 2.0, 3.0)}, "3 values for 1 style pictures"),
         ({"style_layers": ("relu1_1", "relu1_1")}, "named twice"),

@@ -22,6 +22,7 @@ from runs import FailingSteps, as_on_an_accelerator
 import jaxnst
 from jaxnst.cli import main as cli
 from jaxnst.cli.output import INTERRUPTED
+from jaxnst.config.presets import PLAIN
 from jaxnst.io import array_file, images, save
 from jaxnst.run.checkpoint import Checkpoint
 from jaxnst.run.hooks import StopWhen
@@ -361,7 +362,7 @@ def test_a_checkpoint_that_cannot_be_written_costs_no_picture(pictures, tmp_path
 
 DESCENT = {"optimizer": "sgd", "learning_rate": 1e-5, "clamp": False, "steps": 9}
 
-DIVERGING = DESCENT | {"weighting": "absolute", "style_weight": 50.0}
+DIVERGING = DESCENT | {"config": PLAIN}
 
 
 def test_a_run_that_diverged_is_over(pictures, file):

@@ -128,7 +128,7 @@ def test_progress_of_lanes_means_what_that_of_one_run_means(plans, monkeypatch, 
         assert progress.size == (32, 32)
         assert progress.image.shape == (2, 32, 32, 3)
         np.testing.assert_array_equal(progress.image, image)
-        assert list(progress.losses) == list(results[0].history)
+        assert progress.losses.keys() == results[0].history.keys()
         for name, values in progress.losses.items():
             np.testing.assert_array_equal(values, losses[name])
             np.testing.assert_array_equal(values, [result.history[name][step - 1] for result in results])
