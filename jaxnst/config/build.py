@@ -154,7 +154,7 @@ def _to_content(config: Config) -> terms.Term:
     if config.content_loss == SELF_SIMILARITY:
         return SelfSimilarity(config.content_layers, config.samples)
     form, norm = losses.CONTENT_FORMS[config.content_loss], losses.NORMS[config.norm]
-    return terms.Content(config.content_layers, form, norm)
+    return terms.Content(config.content_layers, form, norm, saliency=config.content_saliency)
 
 
 def _to_style(config: Config) -> terms.Term:

@@ -128,6 +128,9 @@ class Config:
     content_loss: str = "mean"
     """Form of the content loss between features F and P: sum is 1/2 sum (F - P)^2, mean is mean (F - P)^2.
     self_similarity compares how similar the picture's positions are to each other, all layers joined."""
+    content_saliency: float = 0.0
+    """Where the content counts: 0 everywhere alike, 1 most where the photo has most to see, such as faces and
+    edges, and least in flat areas. Values up to 2 go further."""
     content_decay: float = 1.0
     """From each scale to the next, content_weight is multiplied by this, and palette_weight divided by it."""
 
@@ -179,7 +182,7 @@ class Config:
     and changes only the brightness; cholesky, pca and histogram first give the style picture the colours of
     the content picture."""
 
-    tv_weight: float = 0.3
+    tv_weight: float = 1.0
     """Loss weight of the total variation. Larger values give a smoother picture."""
     tv_norm: str = "l2"
     """Form of the total variation: l1 is mean |dx| + mean |dy|, l2 is mean dx^2 + mean dy^2."""

@@ -241,7 +241,7 @@ class Look(NamedTuple):
 LOOKS: dict[str, Look] = {
     "bold": Look("large strokes, and less of the photo", {"style_scale": 2.0, "content_weight": 0.2}),
     "fine": Look("small strokes, and more of the photo", {"style_scale": 0.5, "content_weight": 3.0}),
-    "soft": Look("smooth areas and soft edges", {"tv_weight": 3.0}),
+    "soft": Look("smooth areas and soft edges", {"tv_weight": 10.0}),
     "sketch": Look(
         "small strokes that change only the brightness of the photo",
         {"style_scale": 0.5, "color": "luminance"},

@@ -160,6 +160,7 @@ def _check_ranges(config: Config) -> None:
         ("strength", 0, 1),
         ("style_balance", 0, 10),
         ("content_share", 0, 1),
+        ("content_saliency", 0, 2),
         ("content_decay", 0.1, 10),
     ):
         if not least <= getattr(config, name) <= most:

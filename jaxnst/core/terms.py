@@ -114,6 +114,10 @@ class Term(Protocol):
         ...
 
 
+LEAST_ENERGY = 1e-12
+"""Added to the mean square of features, so that a flat picture has weights too."""
+
+
 @dataclass(frozen=True)
 class Content:
     """Compares features with those of the content picture (Gatys 2016, eq. 1).
@@ -125,12 +129,16 @@ class Content:
       form: a value of `losses.CONTENT_FORMS` (default `content_sum`).
       norm: a value of `losses.NORMS` (default L2).
       name: key of the term.
+      saliency: exponent (default 0). A position counts by the mean square of the content picture's features
+        there, to this power, and the mean form divides by the sum of these weights: 0 counts all positions
+        alike, 1 those most where the picture has most to see.
     """
 
     layers: tuple[str, ...] = ("relu4_2",)
     form: losses.ContentForm = losses.content_sum
     norm: losses.Norm = losses.NORMS["l2"]
     name: str = "content"
+    saliency: float = 0.0
 
     def target(self, content: View | None, styles: Sequence[View]) -> Any:
         """Returns the feature maps of the content picture, or nothing if there is none."""
@@ -139,19 +147,24 @@ class Content:
 
     def blank(self, target: Any) -> Float[Array, " layers"]:
         """Computes each layer's loss of a picture whose features are zero."""
-        return jnp.stack([self.norm.distance(wide(maps), self.form(maps.size)) for maps in target])
+        zeros = {layer: 0 * maps for layer, maps in zip(self.layers, target, strict=True)}
+        sums = self.sums(View(jnp.zeros((1, 1, 3)), zeros), target)
+        return jnp.stack([self.norm.of_sums(of_layer, self.form(count)) for count, of_layer in sums])
 
     def sums(self, picture: View, target: Any) -> Any:
         """Returns, for each layer, the number of differences and the norm's sums over them."""
         sums = []
         for layer, content_features in zip(self.layers, target, strict=True):
             differences = wide(picture.features[layer]) - content_features
-            counted = picture.counted.get(layer)
-            if counted is None:
-                count = jnp.float32(differences.size)
-            else:
-                count = jnp.sum(counted) * differences.shape[-1]
-                differences = counted[..., None] * differences
+            weights = [picture.counted[layer]] if layer in picture.counted else []
+            if self.saliency:
+                energy = jnp.mean(jnp.square(wide(content_features)), axis=-1)
+                weights.append((energy + LEAST_ENERGY) ** self.saliency)
+            count = jnp.float32(differences.size)
+            if weights:
+                weight = math.prod(weights[1:], start=weights[0])
+                count = jnp.sum(weight) * differences.shape[-1]
+                differences = weight[..., None] ** (1 / self.norm.degree) * differences
             sums.append((count, self.norm.sums(differences)))
         return tuple(sums)
 

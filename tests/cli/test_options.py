@@ -69,7 +69,7 @@ def test_the_help_shows_the_defaults_of_its_command(options):
         ("quality", "good", "good"),
         ("size", "0", "0"),
         ("start", "recolored", "noise"),
-        ("tv-weight", "0.3", "0.0"),
+        ("tv-weight", "1.0", "0.0"),
         ("style-layers", "relu1_1 relu2_1 relu3_1 relu4_1 relu5_1", None),
         ("scale-steps", "none", "none"),
         ("clamp", "True", "True"),

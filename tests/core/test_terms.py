@@ -99,6 +99,22 @@ def test_regions_see_their_own_part_of_the_picture_only():
     assert float(total) == pytest.approx(expected, rel=1e-5)
 
 
+@pytest.mark.parametrize("norm", ["l2", "l1"])
+def test_content_counts_most_where_the_photo_has_most_to_see(norm):
+    """Against NumPy; the weights average to one, so that features twice as large change none."""
+    photo, picture = view(0), view(1)
+    term = terms.Content(LAYERS[:1], losses.content_mean, losses.NORMS[norm], saliency=1.0)
+    loss = cost(term, picture, term.target(photo, []), jnp.ones(1))
+    ours, theirs = (np.float64(seen.features["relu1_1"]) for seen in (picture, photo))
+    energy = np.square(theirs).mean(axis=-1, keepdims=True)
+    distances = np.abs(ours - theirs) ** losses.NORMS[norm].degree
+    assert float(loss) == pytest.approx((energy / energy.mean() * distances).mean(), rel=1e-5)
+    everywhere = terms.Content(LAYERS[:1], losses.content_mean, losses.NORMS[norm])
+    assert float(cost(everywhere, picture, everywhere.target(photo, []), jnp.ones(1))) == pytest.approx(
+        distances.mean(), rel=1e-5
+    )
+
+
 def test_no_style_costs_nothing():
     assert float(cost(STYLE, view(0), STYLE.target(None, []), style_weights(np.zeros((0, 2))))) == 0
 

@@ -59,8 +59,11 @@ def test_tiles_add_up_to_the_whole(params, statistic, norm):
 @pytest.mark.slow
 @pytest.mark.parametrize("keep", [True, False])
 def test_tiles_of_a_mirrored_frame_add_up_to_the_whole(params, keep):
-    """At an odd size, where pooling would drop edges, with regions in the frame too."""
-    described = dataclasses.replace(objective_of(st.Gram()), frame=transforms.Mirrored(16))
+    """At an odd size, where pooling would drop edges, with regions in the frame and salient content too."""
+    plain = objective_of(st.Gram())
+    content, *others = plain.terms
+    salient = (dataclasses.replace(content, saliency=1.0), *others)
+    described = dataclasses.replace(plain, terms=salient, frame=transforms.Mirrored(16))
     masks = [half(*SIZE), 1 - half(*SIZE)], [half(80, 101), half(64, 64)]
     given = (picture(*SIZE), [picture(80, 101, 2), picture(64, 64, 3)], *masks)
     assert_equal(*both(described, params, weights_of(described, 2), given, picture(*SIZE, 1), keep=keep))
