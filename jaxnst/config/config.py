@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 import jax
 
-from jaxnst.config.quality import QUALITIES, share_out
+from jaxnst.config.quality import FIRST_SIDE, QUALITIES, share_out, steps_of
 from jaxnst.config.validation import check
 from jaxnst.errors import InputError, choose
 
@@ -248,8 +248,7 @@ class Config:
     @property
     def sides(self) -> list[int]:
         """Longer side of the picture at each scale, from coarse to fine; the last one is `size`."""
-        level = QUALITIES.get(self.quality)
-        first = self.start_size or (self.size if level is None else min(level.start_size, self.size))
+        first = self.start_size or (min(FIRST_SIDE, self.size) if self.quality in QUALITIES else self.size)
         sides, side = [], float(first)
         # A scale that is nearly as large as `size` is left out.
         while not sides or side * self.scale_factor**0.5 < self.size:
@@ -262,7 +261,7 @@ class Config:
         if self.scale_steps:
             return self.scale_steps[scale]
         level = QUALITIES.get(self.quality)
-        parts = [1 if level is None else level.steps_at(side) for side in self.sides]
+        parts = [1 if level is None else steps_of(level, side) for side in self.sides]
         if self.steps == 0 and level is not None:
             return parts[scale]
         return share_out(self.steps or DEFAULT_STEPS, parts)[scale]

@@ -4,32 +4,25 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from typing import NamedTuple
 
-
-class Quality(NamedTuple):
-    """Says how much work goes into a picture.
-
-    Attributes:
-      start_size: longer side at the first scale, in pixels, for pictures that are larger.
-      steps: number of steps at scales of about 64, 128, 256, ... pixels; the last holds for all larger ones.
-    """
-
-    start_size: int
-    steps: tuple[int, ...]
-
-    def steps_at(self, side: int) -> int:
-        """Returns the number of steps at a scale with a longer side of `side` pixels."""
-        octave = round(math.log2(max(side, 64) / 64))
-        return self.steps[min(octave, len(self.steps) - 1)]
-
-
-QUALITIES: Mapping[str, Quality] = {
-    "draft": Quality(64, (40, 25, 15, 10, 6)),
-    "good": Quality(128, (60, 50, 20, 15, 10, 8)),
-    "best": Quality(128, (120, 120, 80, 60, 40, 20, 12)),
+QUALITIES: Mapping[str, tuple[int, ...]] = {
+    "draft": (18, 8, 6, 5, 4),
+    "good": (32, 12, 10, 8, 6),
+    "best": (120, 80, 60, 40, 20, 12),
 }
-"""Quality levels by name. From 64 pixels on, faces lose their eyes and mouths, which 128 pixels keep."""
+"""Quality levels by name: the number of steps at scales of up to 128 pixels, of about 256, 512, ... pixels.
+
+The last holds for all larger scales. docs/quality.md has the measurements from which they were chosen."""
+
+FIRST_SIDE = 128
+"""Longer side at the first scale of every level, in pixels. A smaller one moves eyes and mouths."""
+
+
+def steps_of(level: tuple[int, ...], side: int) -> int:
+    """Returns the number of steps that a level does at a scale with a longer side of `side` pixels."""
+    octave = round(math.log2(max(side / FIRST_SIDE, 1)))
+    return level[min(octave, len(level) - 1)]
+
 
 NO_LEVEL = "none"
 """Value of `quality` with which `start_size` and `steps` mean exactly what they say."""
