@@ -18,6 +18,8 @@ from PIL import Image, ImageDraw, ImageFont
 import jaxnst
 from jaxnst.io.images import fit_size, read_image, resize
 from jaxnst.io.save import save_image, to_pil
+from jaxnst.run.plan import Pictures, prepare
+from jaxnst.run.scale import scale_of
 
 ROOT = Path(__file__).parent.parent
 GALLERY = ROOT / "docs" / "gallery"
@@ -25,7 +27,7 @@ CAT, ASTRONAUT, WAVE, STREET = (
     ROOT / "examples" / f"{name}.jpg"
     for name in ("chelsea", "astronaut", "great_wave", "village_street_in_auvers")
 )
-SIZE = 192
+SIZE = 256
 """Longer side of every panel, in pixels."""
 
 Panel = Callable[[], np.ndarray]
@@ -59,24 +61,20 @@ def run(content: Path | None = CAT, style: Any = STREET, **settings: Any) -> Pan
     return lambda: jaxnst.stylize(content, style, size=SIZE, progress=False, **settings).array
 
 
-def matched(content: Path = CAT, style: Any = STREET, **settings: Any) -> Panel:
-    """Shows a stylised picture; its `style_weight` makes the style count as much as with the defaults."""
+def recolored(**settings: Any) -> Panel:
+    """Shows the picture that a run starts from."""
 
     def panel() -> np.ndarray:
-        photo = unchanged(content)()
-        usual, changed = (
-            jaxnst.evaluate(photo, content, style, **fields)["style"] for fields in ({}, settings)
-        )
-        weight = jaxnst.Config().style_weight * usual / changed
-        print(f"  style_weight {weight:.3g} for {settings}")
-        return run(content, style, style_weight=weight, **settings)()
+        config = jaxnst.Config(size=SIZE, quality="none", **settings).checked()
+        plan = prepare(Pictures(CAT, [STREET]), config)
+        return np.asarray(scale_of(plan, 0).first()[0])
 
     return panel
 
 
 def reconstruct(picture: Path, *layers: str, **settings: Any) -> Panel:
     """Shows a reconstruction of the content from the named layers, or of the style if no layer is named."""
-    fields = {"size": SIZE, "steps": 80, "progress": False, **settings}
+    fields = {"size": SIZE, "quality": "none", "steps": 80, "progress": False, **settings}
     return lambda: jaxnst.reconstruct(picture, layers or None, **fields).array
 
 
@@ -104,35 +102,53 @@ def ramp(dither: bool) -> np.ndarray:
 
 
 FIRST = ("relu1_1", "relu2_1", "relu3_1", "relu4_1", "relu5_1")
-ADAM: dict[str, Any] = {"optimizer": "adam", "learning_rate": 0.02}
+ADAM: dict[str, Any] = {"optimizer": "adam"}
 BOTH = [WAVE, STREET]
 BY_LAYER: dict[str, Any] = {"style_weights": (0.0, 0.0, 0.0, 1.0, 1.0, 1.0, 1.0, 1.0, 0.0, 0.0)}
 SOFT: dict[str, Any] = {"content_masks": [ellipse(0.2), ellipse(0.2, inside=False)]}
 
 SHEETS: dict[str, Sheet] = {
     "scales": Sheet(
-        "`start_size` and `scale_factor`: coarse to fine. `style_scale`: the size of the brush strokes.",
+        "`quality`: the steps at each scale. With `none` there is one scale. `start_size`: the first scale; "
+        "from 64 pixels on the painting moves in. `style_scale`: the size of the brush strokes.",
         {
-            "one scale": run(),
-            "start_size 96": run(start_size=96),
-            "start_size 96, sqrt 2": run(start_size=96, scale_factor=2**0.5),
+            "none": run(quality="none"),
+            "draft": run(quality="draft"),
+            "good": run(),
+            "best": run(quality="best"),
+            "start_size 64": run(start_size=64),
             "style_scale 0.5": run(style_scale=0.5),
             "style_scale 2": run(style_scale=2.0),
         },
     ),
-    "statistics": Sheet(
-        "`statistic`: what is compared of the style. Each statistic has the `style_weight` at which the "
-        "photo's style loss counts as much as with Gram matrices. `patches` and `nnfm` (at relu3_1 and "
-        "relu4_1) then leave little of the photo.",
+    "strength": Sheet(
+        "`strength`: from a tint to a full painting.",
+        {str(strength): run(strength=strength) for strength in (0.0, 0.25, 0.5, 0.75, 1.0)},
+    ),
+    "start": Sheet(
+        "`start` and `recolor`: the picture to begin with. The first four have no step at all.",
         {
-            "gram": run(),
-            "covariance": matched(statistic="covariance"),
-            "mean_std": matched(statistic="mean_std"),
-            "wasserstein": matched(statistic="wasserstein"),
-            "sliced_wasserstein": matched(statistic="sliced_wasserstein"),
-            "histogram": matched(statistic="histogram"),
-            "patches": matched(statistic="patches", style_layers=("relu3_1", "relu4_1")),
-            "nnfm": matched(statistic="nnfm", style_layers=("relu3_1", "relu4_1")),
+            **{kind: recolored(recolor=kind) for kind in ("cholesky", "pca", "histogram", "transport")},
+            "from the photo": run(start="content"),
+            "from cholesky": run(recolor="cholesky"),
+            "from transport": run(),
+            "from noise": run(start="noise"),
+        },
+    ),
+    "statistics": Sheet(
+        "`statistic`: what is compared of the style. `patches` and `nnfm` are at relu3_1 and relu4_1.",
+        {
+            "mixed": run(),
+            **{
+                name: run(statistic=name)
+                for name in (
+                    *("gram", "covariance", "mean_std", "wasserstein"),
+                    *("sliced_wasserstein", "histogram"),
+                )
+            },
+            **{
+                name: run(statistic=name, style_layers=("relu3_1", "relu4_1")) for name in ("patches", "nnfm")
+            },
         },
     ),
     "color": Sheet(
@@ -179,28 +195,21 @@ SHEETS: dict[str, Sheet] = {
         {str(factor): run(random_shift=factor, steps=100, **ADAM) for factor in (1.0, 0.97, 0.95)},
     ),
     "regularisers": Sheet(
-        "`tv_weight` and `tv_norm`, `laplacian_weight`, `histogram_weight`, `range_weight` (without "
-        "`clamp`): further terms of the objective. Total variation is off except in the two panels that "
-        "name it.",
+        "`tv_weight`, `laplacian_weight`, `histogram_weight`, `range_weight` (without `clamp`) and "
+        "`content_saliency`. The first panel has neither total variation nor the Laplacian loss.",
         {
-            "none": run(tv_weight=0.0),
-            "tv l1 1e7": run(tv_weight=1e7),
-            "tv l2 1e8": run(tv_weight=1e8, tv_norm="l2"),
-            "laplacian 1e4": run(tv_weight=0.0, laplacian_weight=1e4),
-            "histogram 1e3": run(tv_weight=0.0, histogram_weight=1e3),
-            "range 1e7": run(tv_weight=0.0, range_weight=1e7, clamp=False),
+            "neither": run(tv_weight=0.0, laplacian_weight=0.0),
+            "the defaults": run(),
+            "tv 10": run(tv_weight=10.0),
+            "laplacian 5": run(laplacian_weight=5.0),
+            "histogram 5": run(histogram_weight=5.0),
+            "range 1e3": run(range_weight=1e3, clamp=False),
+            "saliency 1": run(content_saliency=1.0),
         },
     ),
     "pooling": Sheet(
-        "`pooling`, with and without `pooling_rescale`. Average pooling halves the features at each block. "
-        "The style then counts less, and total variation dominates.",
-        {
-            "max": run(),
-            "average": run(pooling="average"),
-            "average rescaled": run(pooling="average", pooling_rescale=True),
-            "l2": run(pooling="l2"),
-            "l2 rescaled": run(pooling="l2", pooling_rescale=True),
-        },
+        "`pooling`. With `weighting` relative the style counts alike with each.",
+        {kind: run(pooling=kind) for kind in ("max", "average", "l2")},
     ),
     "padding": Sheet(
         "`padding`: what the network sees beyond the border. Look at the corners.",
@@ -221,7 +230,7 @@ SHEETS: dict[str, Sheet] = {
         "the style that lags.",
         {
             "norm l2": run(),
-            "norm scaled": matched(norm="scaled", content_weight=1.0, content_loss="mean"),
+            "norm scaled": run(norm="scaled"),
             "two styles": run(style=BOTH),
             "style_balance 1": run(style=BOTH, style_balance=1.0),
             "style_balance 3": run(style=BOTH, style_balance=3.0),
