@@ -134,7 +134,7 @@ class Config:
     content_decay: float = 1.0
     """From each scale to the next, content_weight is multiplied by this, and palette_weight divided by it."""
 
-    style_weight: float = 5.0
+    style_weight: float = 8.0
     """Loss weight of the style. Larger values give a stronger style; see also strength."""
     style_layers: tuple[str, ...] = ("relu1_1", "relu2_1", "relu3_1", "relu4_1", "relu5_1")
     """Layers whose statistics must match those of the style pictures."""
