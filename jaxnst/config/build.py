@@ -88,7 +88,7 @@ MULTIPLE = 16
 
 EDGES = ("mirror", "drop")
 
-STRENGTH_DECADES = 1.5
+STRENGTH_DECADES = 1.0
 """Powers of ten by which `strength` moves the loss weight of the style, each way."""
 
 WEIGHTINGS = ("relative", "absolute")

@@ -67,7 +67,7 @@ class Config:
     """Effort: draft for a look within seconds, good, or best. Each stands for scales and for steps at each of
     them. none: start_size and steps mean exactly what they say."""
     strength: float = 0.5
-    """Strength of the style, from 0 (a tint) to 1 (a full painting). Each third of the way multiplies
+    """Strength of the style, from 0 (a tint) to 1 (a full painting). Each half multiplies
     style_weight by ten, and 0.5 leaves it; below 0.5 the start picture changes too."""
     size: int = 0
     """Longer side of the finished picture, in pixels. 0: 256 on a CPU, 512 on an accelerator."""
