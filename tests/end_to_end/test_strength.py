@@ -24,9 +24,9 @@ def test_more_strength_is_nearer_to_the_painting(numbers):
     palette, style, structure = ([row[name] for row in rows] for name in ("palette", "style", "structure"))
     assert palette[0] > 0.5
     assert palette[2] < 0.3
-    assert palette[:4] == sorted(palette[:4], reverse=True)
-    assert palette[4] == pytest.approx(palette[3], abs=0.05)
-    assert style == sorted(style, reverse=True)
+    for distances in (palette, style):  # which end at the nearest that so few steps reach
+        assert distances[:4] == sorted(distances[:4], reverse=True)
+        assert distances[4] < distances[3] + 0.02
     assert structure == sorted(structure, reverse=True)
 
 
