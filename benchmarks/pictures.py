@@ -20,7 +20,7 @@ from jaxnst import metrics
 
 SIZE = 256
 
-PLAIN = """--quality none --start content --edges drop --padding zeros --weighting absolute
+PLAIN = """--quality none --start content --edges drop --weighting absolute
     --style-weight 50 --statistic gram --tv-weight 2e6 --tv-norm l1 --laplacian-weight 0"""
 PROGRAMS: dict[str, Sequence[str]] = {
     "default": (),

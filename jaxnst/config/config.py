@@ -108,9 +108,9 @@ class Config:
     """Pooling in the network: max, average or l2."""
     pooling_rescale: bool = False
     """With pooling average or l2: scale the result so that features are as large as with max."""
-    padding: str = "reflect"
-    """Padding of feature maps at their borders: reflect and replicate continue the picture, so that no frame
-    appears; zeros is how the network was trained."""
+    padding: str = "zeros"
+    """Padding of feature maps at their borders: zeros (as the network was trained), reflect or replicate. Zeros
+    keep more of the photo, reflect draws no frame."""
 
     edges: str = "mirror"
     """Treatment of sides that are not multiples of 16: mirror shows the network mirrored pixels beyond them;

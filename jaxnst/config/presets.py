@@ -21,7 +21,6 @@ PLAIN = Config(
     size=256,
     steps=60,
     start="content",
-    padding="zeros",
     style_weight=50.0,
     statistic=("gram",),
     tv_weight=2e6,

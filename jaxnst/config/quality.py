@@ -6,8 +6,8 @@ import math
 from collections.abc import Mapping, Sequence
 
 QUALITIES: Mapping[str, tuple[int, ...]] = {
-    "draft": (16, 7, 5, 4),
-    "good": (30, 10, 8, 7, 6),
+    "draft": (18, 8, 6, 5, 4),
+    "good": (32, 12, 10, 8, 6),
     "best": (120, 80, 60, 40, 20, 12),
 }
 """Quality levels by name: the number of steps at scales of up to 128 pixels, of about 256, 512, ... pixels.

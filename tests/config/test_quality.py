@@ -45,8 +45,8 @@ def test_settings_that_were_saved_have_the_same_steps(size):
 
 
 def test_steps_of_ones_own_are_shared_in_the_ratio_of_the_level():
-    config = Config(quality="good", size=256, steps=80).checked()
-    assert [config.steps_at(scale) for scale in range(2)] == [60, 20]
+    config = Config(quality="good", size=256, steps=88).checked()
+    assert [config.steps_at(scale) for scale in range(2)] == [64, 24]
 
 
 @pytest.mark.parametrize(
