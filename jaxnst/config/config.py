@@ -109,8 +109,8 @@ class Config:
     pooling_rescale: bool = False
     """With pooling average or l2: scale the result so that features are as large as with max."""
     padding: str = "zeros"
-    """Padding of feature maps at their borders: zeros (as the network was trained), reflect or replicate. Zeros
-    keep more of the photo, reflect draws no frame."""
+    """Padding of feature maps at their borders: zeros (as the network was trained), reflect or replicate.
+    Zeros keep more of the photo; reflect draws no frame."""
 
     edges: str = "mirror"
     """Treatment of sides that are not multiples of 16: mirror shows the network mirrored pixels beyond them;

@@ -125,12 +125,16 @@ def sides_of_shards(array, axis):
 
 
 @pytest.mark.parametrize("size", [(201, 61), pytest.param((128, 128), marks=pytest.mark.slow)])
-def test_neighbours_exchange_rows_and_nobody_collects_the_picture(size):
+@pytest.mark.parametrize(
+    "settings", [{}, pytest.param({"edges": "drop", "laplacian_weight": 0.0}, marks=pytest.mark.slow)]
+)
+def test_neighbours_exchange_rows_and_nobody_collects_features(size, settings):
     """In a step with L-BFGS, whose history is spread as the picture is.
 
-    128 is a number of channels, too: kernels and Gram matrices have such sides.
+    128 is a number of channels, too: kernels and Gram matrices have such sides. The mirrored frame and the
+    Laplacian loss look at the pixels of the whole picture, nothing else does.
     """
-    config = Config(size=max(size), history_size=5).checked()
+    config = Config(quality="none", size=max(size), history_size=5, **settings).checked()
     pictures = Pictures(picture(*size), [picture(80, 101, 2)])
     plan = prepare(pictures, config, size, placements=for_one_picture(8))
     scale = scale_of(plan, 0)
@@ -139,7 +143,10 @@ def test_neighbours_exchange_rows_and_nobody_collects_the_picture(size):
     state = scale.start()
     program = program_of_a_step(scale, state)
     assert "collective-permute" in program
-    assert not re.findall(r"all-gather|all-to-all", program)
+    collected = re.findall(r"= (\S+) (?:all-gather|all-to-all)", program)
+    assert all(re.match(r"f32\[\d+,\d+,3\]", array) for array in collected), collected
+    if config.edges == "drop":
+        assert not collected
     pairs = history_of(state)
     assert len(pairs) == 2
     rows = -(-size[0] // 8)
