@@ -36,7 +36,7 @@ def measure(rounds: int) -> dict[str, Any]:
     content, style = PAIRS["astronaut, wave"]
     with tempfile.TemporaryDirectory() as folder:
         command = [sys.executable, "-m", "jaxnst", "stylize", content, style]
-        command += ["--quality", "none", "--steps", "1", "--verbose", "--out", Path(folder) / "out.png"]
+        command += ["--verbose", "--out", Path(folder) / "out.png"]
         cold = [_first_step(command, f"{folder}/cold-{index}") for index in range(min(rounds, 3))]
         cached = [_first_step(command, f"{folder}/cold-0") for _ in range(rounds)]
     results = {

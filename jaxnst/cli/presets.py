@@ -5,20 +5,24 @@ from __future__ import annotations
 from typing import Any
 
 from jaxnst.config.config import Config
-from jaxnst.config.presets import LOOKS, PRESETS
+from jaxnst.config.presets import LOOKS, PLAIN, PRESETS
 
 
 def presets() -> int:
-    """List the looks and the published systems, with the settings in which each differs from the defaults."""
+    """List the looks and the published systems, with the settings that each changes.
+
+    A look changes the defaults. A published system changes what stands below "all of them".
+    """
     defaults = Config()
     print("Looks\n")
     for name, look in LOOKS.items():
         print(f"{name}: {look.description}")
         _print_changes(defaults, defaults.replace(**look.settings))
-    print("\nPublished systems\n")
+    print("\nPublished systems\n\nall of them")
+    _print_changes(defaults, PLAIN)
     for name, preset in PRESETS.items():
         print(name)
-        _print_changes(defaults, preset)
+        _print_changes(PLAIN, preset)
     return 0
 
 
