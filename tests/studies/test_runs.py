@@ -66,7 +66,7 @@ def test_keys_differ_with_settings_pictures_and_files():
     same = [
         dataclasses.replace(run, snapshot_steps=(1, 60)),
         changed(steps=70),  # passes through the picture after 60 steps
-        changed(style_weight=50, style_layer_weights=(1,)),
+        changed(style_weight=8, style_layer_weights=(1,)),
     ]
     assert {other.key(digests | {"style 2": "z"}, "w") for other in same} == {keys[0]}
 
