@@ -440,10 +440,9 @@ def manifest(tmp_path):
         (folder / "text.png").write_text("not a picture")
         (folder / "cut.png").write_bytes(whole[: len(whole) // 2])
         (folder / "folder.png").mkdir()
-        Image.new("RGB", (64, 1)).save(folder / "flat.png")
         np.save(folder / "array.npy", np.zeros((4, 4)))
         broken = [
-            *[(f"{name}.png", "style.png") for name in ("missing", "empty", "text", "cut", "folder", "flat")],
+            *[(f"{name}.png", "style.png") for name in ("missing", "empty", "text", "cut", "folder", "gone")],
             ("array.npy", "style.png"),
             *[("tall.png", f"{name}.png") for name in ("missing", "empty", "text")],
         ]

@@ -14,6 +14,7 @@ from pictures import refusal
 
 import jaxnst
 from jaxnst.config.build import to_loss_weights, to_objective
+from jaxnst.config.presets import PLAIN
 from jaxnst.core import losses, objective, solver, terms, tiling, transforms, vgg
 from jaxnst.core import statistics as st
 from jaxnst.core.tiling import tiles
@@ -109,8 +110,8 @@ def test_wasserstein_distance_of_tiles(params):
 
 @pytest.fixture(scope="module")
 def deep(params):
-    """The default objective, whose halo is 80 pixels, in six tiles, as a CPU computes it."""
-    config = jaxnst.Config(tv_weight=1e3).checked()
+    """An objective whose halo is 80 pixels, in six tiles, as a CPU computes it."""
+    config = PLAIN.replace(tv_weight=1e3)
     described = to_objective(config)
     given = (picture(395, 310), [picture(300, 257, 2)])
     call = partial(
