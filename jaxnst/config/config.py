@@ -42,7 +42,7 @@ EARLIER: Mapping[str, Any] = {
     "edges": "drop",
     "weighting": "absolute",
 }
-"""What held before these settings existed; with it a picture that was saved then keeps its meaning."""
+"""Values of the settings that older saved pictures lack, with which these keep their meaning."""
 
 OLD_NAMES = {new: old for old, new in RENAMED.items()}
 """Old names of settings by their present names; digests keep them, so that renaming loses no picture."""
@@ -130,8 +130,8 @@ class Config:
     """Form of the content loss between features F and P: sum is 1/2 sum (F - P)^2, mean is mean (F - P)^2.
     self_similarity compares how similar the picture's positions are to each other, all layers joined."""
     content_saliency: float = 0.0
-    """Where the content counts: 0 everywhere alike, 1 most where the photo has most to see, such as faces and
-    edges, and least in flat areas. Values up to 2 go further."""
+    """Concentration of the content loss: 0 counts all places alike, 1 counts faces and edges more than flat
+    areas, 2 still more."""
     content_decay: float = 1.0
     """From each scale to the next, content_weight is multiplied by this, and palette_weight divided by it."""
 

@@ -168,9 +168,8 @@ def loss_weights_at(plan: Plan, size: Size, targets: Any) -> objective.LossWeigh
         elif isinstance(term, terms.Laplacian):
             edges = targets.terms[term.name]
             squares = sum(float(np.sum(np.square(edge))) for edge in edges)
-            within = within / np.float32(
-                max(squares, LEAST_VARIATION * sum(edge.size for edge in edges), LEAST_BLANK)
-            )
+            least = LEAST_EDGES * sum(edge.size for edge in edges)
+            within = within / np.float32(max(squares, least, LEAST_BLANK))
         elif isinstance(term, terms.Regulariser) and term.name == "tv":
             within = within / np.float32(max(_variation(plan, term, size), LEAST_VARIATION))
         weights[term.name] = objective.TermWeights(factor, within)
@@ -181,7 +180,10 @@ LEAST_BLANK = 1e-12
 """Lower bound of what a blank picture costs, so that a flat picture has finite loss weights."""
 
 LEAST_VARIATION = 1e-4
-"""Lower bound of a painting's total variation and of mean square edges: noise of two levels of 8 bits."""
+"""Lower bound of a painting's total variation: that of noise of two levels of 8 bits, in the l2 form."""
+
+LEAST_EDGES = 0.02
+"""Lower bound of a photo's mean square edges (most have 0.1 to 1.5), so that a flat photo gets strokes."""
 
 
 def _content_blank(plan: Plan, term: terms.Content, size: Size, targets: Any) -> np.ndarray:

@@ -55,6 +55,13 @@ def test_the_total_variation_counts_relative_to_the_paintings(pictures):
     assert float(within) == pytest.approx(1 / variation, rel=1e-3)
 
 
+def test_a_flat_photo_gets_strokes(painting):
+    """Its edges, by which the Laplacian loss is divided, are none."""
+    white = np.ones((64, 96, 3), np.float32)
+    picture = jaxnst.stylize(white, painting, size=96, progress=False).array
+    assert picture.std(axis=(0, 1)).mean() > 0.03
+
+
 def test_shares_of_styles_and_layers_count_by_their_ratios(pictures):
     photo, painting, image = pictures
     losses = [
