@@ -17,8 +17,8 @@ OPTIONS: dict[str, dict[str, Any]] = {
 """XLA's compiler options, by backend."""
 
 PROGRAMS_KEPT = 24
-"""Compiled programs that one function keeps. A step on a CPU takes 400 of the 65 530 memory maps that Linux gives
-a process, and XLA aborts when there are no more: without a bound, after about a hundred sizes of pictures."""
+"""Compiled programs that one function keeps. A step on a CPU takes 400 of the 65 530 memory maps that Linux
+gives a process, and without any left XLA aborts: after a hundred sizes of pictures, were all kept."""
 
 
 def jit(function: Callable, **options: Any) -> Any:
