@@ -40,6 +40,7 @@ EARLIER: Mapping[str, Any] = {
     "recolor": "pca",
     "recolor_strength": 1.0,
     "edges": "drop",
+    "enlarge_style": True,
     "weighting": "absolute",
 }
 """Values of the settings that older saved pictures lack, with which these keep their meaning."""
@@ -74,6 +75,9 @@ class Config:
     style_scale: float = 1.0
     """Size of the style pictures relative to the picture being made. Smaller values give smaller brush
     strokes."""
+    enlarge_style: bool = False
+    """Enlarge style pictures that have fewer pixels than the picture being made. If not, the last scales of a
+    large picture lay strokes as sharp as those of the style picture on the larger strokes laid before."""
     steps: int = 0
     """Number of optimiser steps in total. 0: as many as the quality asks for, 60 with none. Another number is
     shared by the scales in the same ratio, or evenly with quality none."""

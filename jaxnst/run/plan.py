@@ -163,9 +163,9 @@ def prepare(
     start = None if config.start in STARTS else _read_start(config.start)
     loss_weights = to_loss_weights(config, len(styles))
     check_large_enough(config, *sizes[0], argument="style" if content is None else "content")
-    for array in styles:
-        check_large_enough(config, *style_size(config, array, sizes[0]), argument="style")
-    largest = [sizes[-1], *(style_size(config, array, sizes[-1]) for array in styles)]
+    for shape_of_style in style_sizes(config, styles, sizes[0]):
+        check_large_enough(config, *shape_of_style, argument="style")
+    largest = [sizes[-1], *style_sizes(config, styles, sizes[-1])]
     side, placement = fit_in_memory(config, largest, tile, available, placements)
     weights, params = (networks or Networks()).load(config, placement)
     if content is not None and (transfer := COLORS[config.color]):
@@ -245,12 +245,11 @@ def _without_the_absent(config: Config, pictures: Pictures) -> Config:
 def _check_regions(plan: Plan, size: tuple[int, int]) -> None:
     """Refuses a region of which nothing is left at some layer."""
     what = plan.steps.problem.objective
-    style_sizes = [style_size(plan.config, mask, size) for mask in plan.style_masks]
     for argument, several, sizes in (
         ("content_masks", plan.content_masks, [size] * len(plan.content_masks)),
-        ("style_masks", plan.style_masks, style_sizes),
+        ("style_masks", plan.style_masks, style_sizes(plan.config, plan.styles, size)),
     ):
-        for index, (mask, shape) in enumerate(zip(several, sizes, strict=True), start=1):
+        for index, (mask, shape) in enumerate(zip(several, sizes, strict=False), start=1):
             regions = _guides(masks.resize(mask, shape), what.style_layers, what.guidance)
             masks.check_regions(regions, f"{argument} {index}", shape)
 
@@ -265,7 +264,7 @@ def _check_statistics(plan: Plan, size: tuple[int, int]) -> None:
         for layer, statistic in zip(term.layers, term.statistics, strict=True)
         if not getattr(statistic, "additive", False)
     ]
-    for height, width in {size, *(style_size(plan.config, style, size) for style in plan.styles)}:
+    for height, width in {size, *style_sizes(plan.config, plan.styles, size)}:
         for layer, statistic in pairs:
             shape = (height // vgg.stride(layer), width // vgg.stride(layer))
             features = jax.ShapeDtypeStruct((*shape, vgg.channels(layer)), jnp.float32)
@@ -284,6 +283,28 @@ def _read_start(start: str) -> np.ndarray:
     return images.read_image(start, "start")
 
 
-def style_size(config: Config, style: np.ndarray, size: tuple[int, int]) -> tuple[int, int]:
-    """Computes height and width of a style picture where the picture being made has `size`."""
-    return images.fit_size((style.shape[0], style.shape[1]), max(1, round(max(size) * config.style_scale)))
+LEAST_STYLE_SIDE = 256
+"""Side, in pixels, to which a style picture may always be enlarged: a smaller one has too few strokes."""
+
+
+def style_sizes(config: Config, styles: Sequence[np.ndarray], size: tuple[int, int]) -> list[tuple[int, int]]:
+    """Computes height and width of each style picture where the picture being made has `size`."""
+
+    def style_size(height: int, width: int) -> tuple[int, int]:
+        side = max(size)
+        if not config.enlarge_style:
+            side = min(side, max(height, width, LEAST_STYLE_SIDE))
+        return images.fit_size((height, width), max(1, round(side * config.style_scale)))
+
+    return [style_size(*style.shape[:2]) for style in styles]
+
+
+def resized_styles(plan: Plan, size: tuple[int, int]) -> list[np.ndarray]:
+    """Resizes the style pictures to what they are where the picture being made has `size`."""
+    return list(map(images.resize, plan.styles, style_sizes(plan.config, plan.styles, size)))
+
+
+def resized_style_masks(plan: Plan, size: tuple[int, int]) -> list[np.ndarray]:
+    """Resizes the style masks, if any, to the sizes of their style pictures."""
+    sizes = style_sizes(plan.config, plan.styles, size)
+    return [masks.resize(mask, shape) for mask, shape in zip(plan.style_masks, sizes, strict=False)]

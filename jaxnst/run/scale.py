@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 from collections.abc import Callable, Hashable
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
@@ -18,7 +19,7 @@ from jaxnst.core import color, losses, objective, solver, terms, transforms
 from jaxnst.core.sharding import ONE_DEVICE
 from jaxnst.io import images, masks
 from jaxnst.run.networks import step_params
-from jaxnst.run.plan import Plan, style_size
+from jaxnst.run.plan import Plan, resized_style_masks, resized_styles, style_sizes
 from jaxnst.run.steps import Steps, Tiled, whole_targets
 
 if TYPE_CHECKING:
@@ -139,16 +140,17 @@ def targets_at(plan: Plan, size: Size, photo: Photo) -> Any:
     return plan.steps.targets(
         plan.params,
         photo,
-        [images.resize(style, style_size(plan.config, style, size)) for style in plan.styles],
+        resized_styles(plan, size),
         [masks.resize(mask, size) for mask in plan.content_masks],
-        [masks.resize(mask, style_size(plan.config, mask, size)) for mask in plan.style_masks],
+        resized_style_masks(plan, size),
     )
 
 
 def loss_weights_at(plan: Plan, size: Size, targets: Any) -> objective.LossWeights:
     """Computes the loss weights of a scale: the plan's own, or divided by what a blank picture would cost.
 
-    The total variation is divided by that of the style pictures (of the photo, without a style).
+    The total variation is divided by that of the style pictures (of the photo, without a style). Above
+    `FULL_CONTENT_SIDE` the content counts less.
 
     Args:
       plan: of the run.
@@ -158,8 +160,10 @@ def loss_weights_at(plan: Plan, size: Size, targets: Any) -> objective.LossWeigh
     weights = dict(plan.loss_weights_at(size))
     if plan.config.weighting == "absolute":
         return weights
+    octaves = max(0.0, math.log2(max(size) / FULL_CONTENT_SIDE))
     for term in plan.steps.problem.objective.terms:
         factor, within = weights[term.name]
+        factor = factor * np.float32(PER_OCTAVE.get(term.name, 1.0) ** octaves)
         if isinstance(term, terms.Style):
             blank = np.asarray(targets.terms[term.name].blank)
             within = within._replace(layers=within.layers / np.maximum(blank, LEAST_BLANK))
@@ -175,6 +179,15 @@ def loss_weights_at(plan: Plan, size: Size, targets: Any) -> objective.LossWeigh
         weights[term.name] = objective.TermWeights(factor, within)
     return weights
 
+
+FULL_CONTENT_SIDE = 256
+"""Longer side up to which relative loss weights are the same at all scales, in pixels."""
+
+PER_OCTAVE = {"content": 0.5, "laplacian": 0.25, "tv": 2.0}
+"""What a weight grows by when the side of the picture doubles beyond `FULL_CONTENT_SIDE`.
+
+A larger scale sees finer details of the photo; with constant weights it puts them all back and takes the
+strokes away. docs/quality.md has the measurements."""
 
 LEAST_BLANK = 1e-12
 """Lower bound of what a blank picture costs, so that a flat picture has finite loss weights."""
@@ -206,7 +219,7 @@ _blank = jax.jit(terms.Content.blank, static_argnums=0)
 
 def _variation(plan: Plan, term: terms.Regulariser, size: Size) -> float:
     """Computes the variation of the style pictures, in their shares; of the photo, without a style."""
-    styles = [images.resize(style, style_size(plan.config, style, size)) for style in plan.styles]
+    styles = resized_styles(plan, size)
     variations = [float(term.function(jnp.asarray(picture))) for picture in styles or [photo_at(plan, size)]]
     return float(np.dot(style_shares(plan.config, len(styles)) if styles else 1, variations).sum())
 
@@ -217,13 +230,14 @@ def target_shapes(plan: Plan, size: Size) -> Hashable:
     def floats(*shape: int) -> jax.ShapeDtypeStruct:
         return jax.ShapeDtypeStruct(shape, jnp.float32)
 
+    shapes = style_sizes(plan.config, plan.styles, size)
     targets = jax.eval_shape(
         partial(objective.make_targets, plan.steps.problem.objective, look=plan.steps.placement.look),
         plan.params,
         None if plan.content is None else floats(*size, 3),
-        [floats(*style_size(plan.config, style, size), 3) for style in plan.styles],
+        [floats(*shape, 3) for shape in shapes],
         [floats(*size) for _ in plan.content_masks],
-        [floats(*style_size(plan.config, mask, size)) for mask in plan.style_masks],
+        [floats(*shape) for shape, _ in zip(shapes, plan.style_masks, strict=False)],
     )
     return jax.tree.structure(targets), tuple((leaf.shape, leaf.dtype) for leaf in jax.tree.leaves(targets))
 
@@ -263,11 +277,8 @@ def _first_picture(plan: Plan, size: Size, photo: Photo) -> Float[np.ndarray, "h
         return finer_detail(content(), coarse) + style_shares(config, len(means)) @ means
 
     def recolored() -> np.ndarray:
-        styles = [images.resize(style, style_size(config, style, size)) for style in plan.styles]
+        styles = resized_styles(plan, size)
         regions = [masks.resize(mask, size) for mask in plan.content_masks]
-        of_styles = [
-            masks.resize(mask, style.shape[:2]) for mask, style in zip(plan.style_masks, styles, strict=False)
-        ]
         return color.recolor(
             color.COLOR_TRANSFERS[config.recolor],
             content(),
@@ -275,7 +286,7 @@ def _first_picture(plan: Plan, size: Size, photo: Photo) -> Float[np.ndarray, "h
             list(style_shares(config, len(styles))),
             config.recolor_strength * min(1.0, 0.25 + 1.5 * config.strength),
             regions,
-            list(map(masks.core, of_styles)),
+            list(map(masks.core, resized_style_masks(plan, size))),
         )
 
     starts = {

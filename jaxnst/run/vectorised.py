@@ -203,7 +203,7 @@ def _joined(plans: Sequence[Plan], size: tuple[int, int]) -> tuple[solver.Inputs
     lanes = []
     for plan in plans:
         pictures = (plan.content, *plan.styles, *plan.content_masks, *plan.style_masks)
-        key = (plan.config.style_scale, *map(id, pictures))
+        key = (plan.config.style_scale, plan.config.enlarge_style, *map(id, pictures))
         if key not in by_pictures:
             by_pictures[key] = inputs_at(plan, size, photo_at(plan, size))
             if plan.steps.placement.pairs > 1 and plan.steps.placement.rows == 1:
