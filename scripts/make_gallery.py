@@ -16,6 +16,7 @@ import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
 import jaxnst
+from jaxnst.config.presets import PRESETS
 from jaxnst.io.images import fit_size, read_image, resize
 from jaxnst.io.save import save_image, to_pil
 from jaxnst.run.plan import Pictures, prepare
@@ -119,6 +120,23 @@ SHEETS: dict[str, Sheet] = {
             "start_size 64": run(start_size=64),
             "style_scale 0.5": run(style_scale=0.5),
             "style_scale 2": run(style_scale=2.0),
+        },
+    ),
+    "published": Sheet(
+        "`preset`: the published systems with their own numbers of steps, beside the default with 44 and the "
+        "level `best` with 200. [presets.md](../presets.md) has their settings.",
+        {
+            "the photo": unchanged(CAT),
+            "the painting": unchanged(STREET),
+            "the default": run(),
+            "best": run(quality="best"),
+            **{
+                f"{name}, {PRESETS[name].steps} steps": run(preset=name)
+                for name in (
+                    *("gatys", "ranka", "jaiswal", "wang", "danayak"),
+                    *("joshi-hu", "joshi-hu-revised", "strotss", "nnst"),
+                )
+            },
         },
     ),
     "strength": Sheet(

@@ -150,7 +150,7 @@ def loss_weights_at(plan: Plan, size: Size, targets: Any) -> objective.LossWeigh
     """Computes the loss weights of a scale: the plan's own, or divided by what a blank picture would cost.
 
     The total variation is divided by that of the style pictures (of the photo, without a style). Above
-    `FULL_CONTENT_SIDE` the content counts less.
+    256 pixels the content counts less.
 
     Args:
       plan: of the run.
@@ -160,7 +160,7 @@ def loss_weights_at(plan: Plan, size: Size, targets: Any) -> objective.LossWeigh
     weights = dict(plan.loss_weights_at(size))
     if plan.config.weighting == "absolute":
         return weights
-    octaves = max(0.0, math.log2(max(size) / FULL_CONTENT_SIDE))
+    octaves = math.log2(np.clip(max(size), *GROWING_SIDES) / GROWING_SIDES[0])
     for term in plan.steps.problem.objective.terms:
         factor, within = weights[term.name]
         factor = factor * np.float32(PER_OCTAVE.get(term.name, 1.0) ** octaves)
@@ -180,14 +180,15 @@ def loss_weights_at(plan: Plan, size: Size, targets: Any) -> objective.LossWeigh
     return weights
 
 
-FULL_CONTENT_SIDE = 256
-"""Longer side up to which relative loss weights are the same at all scales, in pixels."""
+GROWING_SIDES = (256, 1024)
+"""Longer sides between which relative loss weights grow with the picture, in pixels."""
 
 PER_OCTAVE = {"content": 0.5, "laplacian": 0.25, "tv": 2.0}
-"""What a weight grows by when the side of the picture doubles beyond `FULL_CONTENT_SIDE`.
+"""What a weight is multiplied by when the side of the picture doubles, within `GROWING_SIDES`.
 
 A larger scale sees finer details of the photo; with constant weights it puts them all back and takes the
-strokes away. docs/quality.md has the measurements."""
+strokes away. Beyond 1024 pixels the strokes are in place, and become blurred if the weights go on.
+docs/quality.md has the measurements."""
 
 LEAST_BLANK = 1e-12
 """Lower bound of what a blank picture costs, so that a flat picture has finite loss weights."""

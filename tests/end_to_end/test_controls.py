@@ -16,7 +16,7 @@ from jaxnst.config.presets import PLAIN
 from jaxnst.core import color, objective, solver
 from jaxnst.core.transforms import RandomShift
 from jaxnst.io.images import fit_size, read_image, resize
-from jaxnst.run.plan import Pictures, prepare
+from jaxnst.run.plan import Pictures, prepare, style_sizes
 from jaxnst.run.scale import inputs_at, photo_at
 
 SETTINGS = {
@@ -70,6 +70,25 @@ def test_style_scale_sets_the_size_of_the_style(pictures):
     assert losses["style"] == pytest.approx(same_losses["style"], rel=1e-5)
     other_losses = jaxnst.evaluate(photo, photo, style, style_scale=1.0, **settings)
     assert abs(other_losses["style"] / losses["style"] - 1) > 0.05
+
+
+@pytest.mark.parametrize(
+    ("settings", "shown"),
+    [
+        ({"size": 640}, (400, 300)),
+        ({"size": 320}, (320, 240)),
+        ({"size": 640, "style_scale": 1.5}, (600, 450)),
+        ({"size": 640, "enlarge_style": True}, (640, 480)),
+    ],
+    ids=str,
+)
+def test_a_style_is_not_enlarged_beyond_its_pixels(settings, shown):
+    """Shown too large it would be blurred, and so would be the strokes."""
+    style, tiny = np.zeros((400, 300, 3), np.float32), np.zeros((20, 10, 3), np.float32)
+    config = jaxnst.Config(**settings)
+    found, of_tiny = style_sizes(config, [style, tiny], (config.size, config.size // 2))
+    assert found == shown
+    assert of_tiny[0] >= 256
 
 
 @pytest.mark.parametrize("kind", ["luminance", "cholesky", "pca", "histogram"])

@@ -12,8 +12,8 @@ pytestmark = pytest.mark.slow
 def numbers(photo, painting):
     """Makes a picture from settings, and measures it."""
 
-    def measure(**settings):
-        result = jaxnst.stylize(photo, painting, size=128, progress=False, **settings)
+    def measure(size=128, **settings):
+        result = jaxnst.stylize(photo, painting, size=size, progress=False, **settings)
         return metrics.summary(result.image, photo, painting)
 
     return measure
@@ -44,3 +44,11 @@ def test_one_strength_is_as_strong_with_other_networks_poolings_and_statistics(n
         row = numbers(**settings)
         assert row["palette"] == pytest.approx(expected["palette"], abs=0.15), settings
         assert row["style"] == pytest.approx(expected["style"], abs=0.15), settings
+
+
+def test_one_strength_is_as_strong_at_other_sizes(numbers):
+    expected = numbers()
+    for size in (256, 512):
+        row = numbers(size=size)
+        for name in ("palette", "style", "structure"):
+            assert row[name] == pytest.approx(expected[name], abs=0.12), (size, name)

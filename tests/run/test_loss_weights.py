@@ -55,6 +55,30 @@ def test_the_total_variation_counts_relative_to_the_paintings(pictures):
     assert float(within) == pytest.approx(1 / variation, rel=1e-3)
 
 
+def test_large_pictures_show_less_of_the_photo(pictures):
+    """A doubled size sees finer details, which equal weights would put back."""
+    photo, painting, _ = pictures
+    settings = {"laplacian_weight": 1.0, "tv_weight": 1.0, **SMALL}
+
+    def factors(side, **more):
+        plan = prepare(Pictures(photo, [painting]), jaxnst.Config(size=side, **settings | more).checked())
+        inputs = inputs_at(plan, plan.sizes[-1], photo_at(plan, plan.sizes[-1]))
+        return {
+            name: float(inputs.loss_weights[name].factor) for name in ("content", "laplacian", "tv", "style")
+        }
+
+    expected = factors(256)
+    assert factors(64) == expected
+    assert factors(512) == {
+        "content": expected["content"] / 2,
+        "laplacian": expected["laplacian"] / 4,
+        "tv": expected["tv"] * 2,
+        "style": expected["style"],
+    }
+    absolute = {"quality": "none", "weighting": "absolute"}
+    assert factors(512, **absolute) == factors(256, **absolute)
+
+
 def test_a_flat_photo_gets_strokes(painting):
     """Its edges, by which the Laplacian loss is divided, are none."""
     white = np.ones((64, 96, 3), np.float32)
