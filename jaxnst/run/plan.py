@@ -163,8 +163,8 @@ def prepare(
     start = None if config.start in STARTS else _read_start(config.start)
     loss_weights = to_loss_weights(config, len(styles))
     check_large_enough(config, *sizes[0], argument="style" if content is None else "content")
-    for shape_of_style in style_sizes(config, styles, sizes[0]):
-        check_large_enough(config, *shape_of_style, argument="style")
+    for height, width in style_sizes(config, styles, sizes[0]):
+        check_large_enough(config, height, width, argument="style")
     largest = [sizes[-1], *style_sizes(config, styles, sizes[-1])]
     side, placement = fit_in_memory(config, largest, tile, available, placements)
     weights, params = (networks or Networks()).load(config, placement)
