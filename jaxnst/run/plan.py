@@ -245,13 +245,13 @@ def _without_the_absent(config: Config, pictures: Pictures) -> Config:
 def _check_regions(plan: Plan, size: tuple[int, int]) -> None:
     """Refuses a region of which nothing is left at some layer."""
     what = plan.steps.problem.objective
-    for argument, several, sizes in (
-        ("content_masks", plan.content_masks, [size] * len(plan.content_masks)),
-        ("style_masks", plan.style_masks, style_sizes(plan.config, plan.styles, size)),
+    for argument, resized in (
+        ("content_masks", [masks.resize(mask, size) for mask in plan.content_masks]),
+        ("style_masks", resized_style_masks(plan, size)),
     ):
-        for index, (mask, shape) in enumerate(zip(several, sizes, strict=False), start=1):
-            regions = _guides(masks.resize(mask, shape), what.style_layers, what.guidance)
-            masks.check_regions(regions, f"{argument} {index}", shape)
+        for index, mask in enumerate(resized, start=1):
+            regions = _guides(mask, what.style_layers, what.guidance)
+            masks.check_regions(regions, f"{argument} {index}", (mask.shape[0], mask.shape[1]))
 
 
 def _check_statistics(plan: Plan, size: tuple[int, int]) -> None:

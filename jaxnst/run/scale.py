@@ -181,10 +181,10 @@ def loss_weights_at(plan: Plan, size: Size, targets: Any) -> objective.LossWeigh
 
 
 GROWING_SIDES = (256, 1024)
-"""Longer sides between which relative loss weights grow with the picture, in pixels."""
+"""Longer sides, in pixels, between which relative loss weights change with the size of the picture."""
 
 PER_OCTAVE = {"content": 0.5, "laplacian": 0.25, "tv": 2.0}
-"""What a weight is multiplied by when the side of the picture doubles, within `GROWING_SIDES`.
+"""Factors of the loss weights for each doubling of the side of the picture, within `GROWING_SIDES`.
 
 A larger scale sees finer details of the photo; with constant weights it puts them all back and takes the
 strokes away. Beyond 1024 pixels the strokes are in place, and become blurred if the weights go on.
@@ -238,7 +238,7 @@ def target_shapes(plan: Plan, size: Size) -> Hashable:
         None if plan.content is None else floats(*size, 3),
         [floats(*shape, 3) for shape in shapes],
         [floats(*size) for _ in plan.content_masks],
-        [floats(*shape) for shape, _ in zip(shapes, plan.style_masks, strict=False)],
+        [floats(*shape) for shape in shapes[: len(plan.style_masks)]],
     )
     return jax.tree.structure(targets), tuple((leaf.shape, leaf.dtype) for leaf in jax.tree.leaves(targets))
 
